@@ -1,0 +1,128 @@
+"""The contract between agent and gateway: what is said, in which words. Standard library only.
+
+Every body that an agent sends is a compact JWS (RFC 7515), signed ES256 by the device key. Its header is
+`{"alg": "ES256", "typ": <one of the TYP_ constants>, "kid": <device id>}`; an enrolment carries `jwk` in place of `kid`,
+because the gateway does not know the key yet. The device id is the RFC 7638 thumbprint of the public key, so that one
+key can never have two names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+VERSION = 1
+"""Raised when an older gateway would misread a report."""
+
+AGENT_VERSION = "0.1.0"
+
+JOSE = "application/jose"
+"""Content type of every signed body."""
+
+TYP_ENROLMENT = "sallyport-enrolment+jwt"
+TYP_CONFIRM = "sallyport-confirm+jwt"
+TYP_SESSION = "sallyport-session+jwt"
+TYP_REPORT = "sallyport-report+jwt"
+TYP_CREDENTIAL = "sallyport-credential+jwt"
+TYP_REQUEST = "sallyport-request+jwt"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One statement about the device.
+
+    `value` is JSON (None only when `absent` says why there is none), `source` names where it was read (a path, a
+    command), `observed_at` is Unix time in seconds.
+    """
+
+    value: Any
+    source: str
+    observed_at: float
+    absent: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        members = {"value": self.value, "source": self.source, "observed_at": self.observed_at}
+        return {**members, "absent": self.absent} if self.absent is not None else members
+
+    @classmethod
+    def from_json(cls, members: Mapping[str, Any]) -> Fact:
+        """Raise ValueError that names the member when `members` is not a fact."""
+        absent = members.get("absent")
+        source = members.get("source")
+        observed_at = members.get("observed_at")
+        if not isinstance(source, str):
+            raise ValueError("source must be a string")
+        if isinstance(observed_at, bool) or not isinstance(observed_at, int | float):
+            raise ValueError("observed_at must be Unix time in seconds")
+        if absent is not None and not isinstance(absent, str):
+            raise ValueError("absent must be a string that says why there is no value")
+        return cls(members.get("value") if absent is None else None, source, float(observed_at), absent)
+
+
+@dataclass(frozen=True, slots=True)
+class PostureReport:
+    """The facts of a device with what makes them fresh. Claims of a `TYP_REPORT` JWS.
+
+    `sequence` starts at 1 and grows by one per accepted report of a session; `nonce` is the gateway's last answer;
+    `issued_at` is Unix time in seconds.
+    """
+
+    session: str
+    sequence: int
+    nonce: str
+    issued_at: float
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "v": VERSION,
+            "session": self.session,
+            "seq": self.sequence,
+            "nonce": self.nonce,
+            "iat": self.issued_at,
+            "facts": {name: fact.to_json() for name, fact in sorted(self.facts.items())},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What `sallyport-agent enrol` keeps: which gateway, which device, whose."""
+
+    gateway: str
+    device: str
+    user: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelConfig:
+    """The tunnel half of a credential: the agent's end of WireGuard.
+
+    `addresses` are CIDR strings of our end, `endpoint` is `host:port`, `routes` are the CIDRs to send into the tunnel
+    (also the peer's allowed IPs), `keepalive` is in seconds.
+    """
+
+    public_key: str
+    endpoint: str
+    addresses: tuple[str, ...]
+    routes: tuple[str, ...]
+    mtu: int
+    keepalive: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "addresses": list(self.addresses), "routes": list(self.routes)}
+
+    @classmethod
+    def from_json(cls, members: Mapping[str, Any]) -> TunnelConfig:
+        """Raise KeyError, TypeError or ValueError when a member is missing or of the wrong kind."""
+        return cls(
+            public_key=str(members["public_key"]),
+            endpoint=str(members["endpoint"]),
+            addresses=tuple(str(a) for a in members["addresses"]),
+            routes=tuple(str(r) for r in members["routes"]),
+            mtu=int(members["mtu"]),
+            keepalive=int(members["keepalive"]),
+        )

@@ -1,0 +1,200 @@
+"""Settings: everything that the environment may say, read once. The only reader of `os.environ`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from gateway.errors import SettingsError
+
+Network = IPv4Network | IPv6Network
+T = TypeVar("T")
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an operator may choose. Defaults are those of `sallyport up` on one machine."""
+
+    public_url: str
+    listen: tuple[str, int]
+    tls_certificate: Path | None
+    tls_key: Path | None
+    state_dir: Path
+    database_url: str
+    policy_dir: Path | None
+    oidc_issuer: str | None
+    oidc_client_id: str
+    oidc_client_secret: str | None
+    oidc_groups_claim: str
+    tunnel_interface: str
+    tunnel_endpoint: tuple[str, int]
+    tunnel_addresses: tuple[Network, ...]
+    tunnel_mtu: int
+    admin_group: str
+    transforms: str
+    development_provider: tuple[str, int]
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Read SALLYPORT_* once. Raises SettingsError that names the setting and what it may be."""
+        read = _Reader(os.environ if environment is None else environment)
+        state_dir = read("STATE_DIR", "/var/lib/sallyport", _absolute_path)
+        settings = cls(
+            public_url=read("PUBLIC_URL", "https://127.0.0.1:8443", _origin),
+            listen=read("LISTEN", "127.0.0.1:8443", _host_port),
+            tls_certificate=read.optional("TLS_CERTIFICATE", _existing_file),
+            tls_key=read.optional("TLS_KEY", _existing_file),
+            state_dir=state_dir,
+            database_url=read("DATABASE_URL", f"sqlite:///{state_dir}/sallyport.db", _database_url),
+            policy_dir=read.optional("POLICY_DIR", _existing_dir),
+            oidc_issuer=read.optional("OIDC_ISSUER", _issuer),
+            oidc_client_id=read("OIDC_CLIENT_ID", "sallyport", _text),
+            oidc_client_secret=read.optional("OIDC_CLIENT_SECRET", _text),
+            oidc_groups_claim=read("OIDC_GROUPS_CLAIM", "groups", _text),
+            tunnel_interface=read("TUNNEL_INTERFACE", "sallyport0", _interface_name),
+            tunnel_endpoint=read("TUNNEL_ENDPOINT", "127.0.0.1:51820", _host_port),
+            tunnel_addresses=read("TUNNEL_ADDRESSES", "100.96.0.0/16,fd53:616c:6c79::/64", _networks),
+            tunnel_mtu=read("TUNNEL_MTU", "1420", _mtu),
+            admin_group=read("ADMIN_GROUP", "sallyport-admins", _text),
+            transforms=read("TRANSFORMS", "python", _transforms),
+            development_provider=read("DEVELOPMENT_PROVIDER", "127.0.0.1:9400", _loopback_port),
+        )
+        read.refuse_unknown()
+        if (settings.tls_certificate is None) != (settings.tls_key is None):
+            raise SettingsError("SALLYPORT_TLS_CERTIFICATE and SALLYPORT_TLS_KEY belong together: set both or none")
+        return settings
+
+
+class _Reader:
+    """Reads one setting after the other and remembers which names exist."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._known: set[str] = set()
+
+    def __call__(self, name: str, default: str, parse: Callable[[str], T]) -> T:
+        full = f"SALLYPORT_{name}"
+        self._known.add(full)
+        text = self._environment.get(full, "") or default
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise SettingsError(f"{full}={text!r}: {error}") from None
+
+    def optional(self, name: str, parse: Callable[[str], T]) -> T | None:
+        full = f"SALLYPORT_{name}"
+        self._known.add(full)
+        return self(name, "", parse) if self._environment.get(full) else None
+
+    def refuse_unknown(self) -> None:
+        unknown = sorted(n for n in self._environment if n.startswith("SALLYPORT_") and n not in self._known)
+        if unknown:
+            raise SettingsError(f"{unknown[0]} is not a setting; known are {', '.join(sorted(self._known))}")
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text
+
+
+def _absolute_path(text: str) -> Path:
+    path = Path(text)
+    if not path.is_absolute():
+        raise ValueError("must be an absolute path")
+    return path
+
+
+def _existing_file(text: str) -> Path:
+    path = _absolute_path(text)
+    if not path.is_file():
+        raise ValueError("must be an existing file")
+    return path
+
+
+def _existing_dir(text: str) -> Path:
+    path = Path(text).resolve()
+    if not path.is_dir():
+        raise ValueError("must be an existing folder")
+    return path
+
+
+def _origin(text: str) -> str:
+    url = urlsplit(text)
+    if (
+        url.scheme not in ("https", "http")
+        or not url.hostname
+        or url.path not in ("", "/")
+        or url.query
+        or url.fragment
+    ):
+        raise ValueError("must be an origin such as https://gateway.example.com, without a path")
+    if url.scheme == "http" and url.hostname not in LOOPBACK:
+        raise ValueError("must be https, except on a loopback address")
+    return text.rstrip("/")
+
+
+def _issuer(text: str) -> str:
+    url = urlsplit(text)
+    if url.scheme not in ("https", "http") or not url.hostname or url.query or url.fragment:
+        raise ValueError("must be the provider's issuer URL, letter for letter, for example https://login.example.com")
+    if url.scheme == "http" and url.hostname not in LOOPBACK:
+        raise ValueError("must be https, except on a loopback address")
+    return text
+
+
+def _host_port(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(
+            "must be host:port with a port from 1 to 65535, for example 203.0.113.1:51820 or [2001:db8::1]:51820"
+        )
+    return host, int(port)
+
+
+def _loopback_port(text: str) -> tuple[str, int]:
+    host, port = _host_port(text)
+    if host not in LOOPBACK:
+        raise ValueError("must be a loopback address: the development provider lets anybody in")
+    return host, port
+
+
+def _database_url(text: str) -> str:
+    if not text.startswith(("sqlite:///", "postgresql+psycopg://")):
+        raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
+    return text
+
+
+def _interface_name(text: str) -> str:
+    if not 0 < len(text.encode()) < 16 or any(c in "/ \t\n:" for c in text) or text in (".", ".."):
+        raise ValueError("must be a network interface name of at most 15 bytes, without space, slash or colon")
+    return text
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    networks = tuple(ip_network(part.strip(), strict=True) for part in text.split(","))
+    if len({n.version for n in networks}) != len(networks):
+        raise ValueError("must be one IPv4 network, one IPv6 network, or both, separated by a comma")
+    if any(n.num_addresses < 8 for n in networks):
+        raise ValueError("must be networks with at least 8 addresses")
+    return networks
+
+
+def _mtu(text: str) -> int:
+    if not text.isdecimal() or not 1280 <= int(text) <= 65439:
+        raise ValueError("must be a number of bytes from 1280 to 65439")
+    return int(text)
+
+
+def _transforms(text: str) -> str:
+    if text != "python":
+        raise ValueError("must be python")
+    return text
