@@ -1,0 +1,70 @@
+# make demo   the main job: three hosts, real programs, six steps observed in packets
+# make test   every check and every test
+# Both do all their set-up: Debian packages, virtual environment, locked dependencies.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+
+here := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
+bin := $(here)/.venv/bin
+python := $(shell command -v python3.11 || command -v python3)
+pip := $(bin)/pip --disable-pip-version-check --quiet
+
+.PHONY: help demo test lint format bench lock clean demo-packages test-packages
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' $(here)/Makefile
+	echo "make lint   ruff, mypy and the import contracts alone"
+	echo "make format rewrite the sources in the house format"
+	echo "make lock   renew requirements*.lock from pyproject.toml (needs uv)"
+	echo "make clean  remove the virtual environment and caches"
+
+demo: demo-packages $(here)/.venv/.demo
+	exec $(bin)/sallyport demo $(if $(JSON),--json $(JSON))
+
+test: test-packages $(here)/.venv/.dev lint
+	cd $(here) && exec $(bin)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(here)/.venv/.dev
+	cd $(here)
+	$(bin)/ruff format --check --quiet .
+	$(bin)/ruff check --quiet .
+	$(bin)/mypy --no-error-summary
+	$(bin)/lint-imports --no-logo >/dev/null || $(bin)/lint-imports
+
+format: $(here)/.venv/.dev
+	cd $(here)
+	$(bin)/ruff format .
+	$(bin)/ruff check --fix .
+
+lock:
+	cd $(here)
+	compile="uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-emit-package sallyport --quiet"
+	$$compile --all-extras --output-file requirements.lock
+	$$compile --extra demo --constraints requirements.lock --output-file requirements-demo.lock
+
+clean:
+	cd $(here)
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache tests/e2e/idp/node_modules
+
+demo-packages:
+	@$(here)/.ci/system-packages demo
+
+test-packages:
+	@$(here)/.ci/system-packages test
+
+# The marker of the larger set also stands for the smaller one: a developer's environment is never taken apart.
+$(here)/.venv/.demo: $(here)/requirements-demo.lock $(here)/pyproject.toml | demo-packages
+	if [ -e $(here)/.venv/.dev ]; then $(MAKE) --no-print-directory -C $(here) .venv/.dev; touch $@; exit 0; fi
+	test -x $(bin)/pip || $(python) -m venv $(here)/.venv
+	$(pip) install --require-hashes -r $(here)/requirements-demo.lock
+	$(pip) install --no-deps --editable $(here)
+	touch $@
+
+$(here)/.venv/.dev: $(here)/requirements.lock $(here)/pyproject.toml | test-packages
+	test -x $(bin)/pip || $(python) -m venv $(here)/.venv
+	$(pip) install --require-hashes -r $(here)/requirements.lock
+	$(pip) install --no-build-isolation --no-deps --editable $(here)
+	touch $@
