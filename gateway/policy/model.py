@@ -1,0 +1,88 @@
+"""What goes into a judgement and what comes out: posture and subject in, decision with its findings out.
+
+All times are aware UTC datetimes. Nothing here knows how a policy is written or how a check works.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from agent.wire import Fact
+
+EVERYONE = "everyone"
+"""The group that every subject belongs to without being told so."""
+
+
+class EvidenceGrade(enum.IntEnum):
+    """How far a fact can be trusted; a higher grade is better evidence."""
+
+    CLAIMED = 1
+    DEVICE_SIGNED = 2
+    VENDOR_CONFIRMED = 3
+    HARDWARE_ATTESTED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Posture:
+    """The facts of one accepted report.
+
+    `observed_at` is the device's own clock and is only shown; every age is counted from `received_at`, the gateway's.
+    """
+
+    facts: Mapping[str, Fact]
+    observed_at: datetime
+    received_at: datetime
+    grade: EvidenceGrade = EvidenceGrade.DEVICE_SIGNED
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whom a decision is about."""
+
+    user: str
+    groups: frozenset[str]
+    device: str
+    tags: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Why a check failed, in one sentence, and what to do about it.
+
+    `tier` is where the finding leads. It does so only when `effective`: a finding in grace (until `grace_until`) or of
+    a check that only warns is shown and changes nothing. `since` is the first failure seen.
+    """
+
+    check: str
+    reason: str
+    tier: str
+    effective: bool
+    since: datetime
+    grace_until: datetime | None
+    fix: str | None
+    evidence: Mapping[str, Fact] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer, with all of its reasons.
+
+    `permits` are UAPI permit strings, sorted and without duplicates. `routes` are the CIDRs that the subject can reach
+    at any tier of a session, so that a device's routes stay while its tier changes. `rate` is in bits per second.
+    `valid_until` is the next instant at which time alone could change the decision. `failing_since` is to be kept and
+    handed to the next decision about the same device: grace counts from it.
+    """
+
+    tier: str
+    findings: tuple[Finding, ...]
+    resources: tuple[str, ...]
+    permits: tuple[str, ...]
+    routes: tuple[str, ...]
+    policy_version: str
+    evaluated_at: datetime
+    valid_until: datetime | None
+    failing_since: Mapping[str, datetime]
+    rate: int | None = None
