@@ -21,6 +21,8 @@ Hostile datagrams are not errors: they are counted as a `gateway.packet.drop.Dro
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 
 class GatewayError(Exception):
     """Base of everything that is raised on purpose. `str(error)` is shown to a person."""
@@ -30,8 +32,25 @@ class SettingsError(GatewayError):
     """A setting is missing or has a value that is not allowed."""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """A place in a file, counted from 1, and what is wrong there."""
+
+    file: str
+    line: int
+    column: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.text}"
+
+
 class PolicyError(GatewayError):
-    """A policy cannot be loaded."""
+    """A policy cannot be loaded. `problems` are all that were found; the text shows each on its line."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
 
 
 class HostError(GatewayError):

@@ -15,6 +15,9 @@ from agent.wire import Fact
 EVERYONE = "everyone"
 """The group that every subject belongs to without being told so."""
 
+REPORT = "report"
+"""The name of the finding about the report itself, which no policy has to ask for."""
+
 
 class EvidenceGrade(enum.IntEnum):
     """How far a fact can be trusted; a higher grade is better evidence."""

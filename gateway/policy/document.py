@@ -1,0 +1,159 @@
+"""What a policy file may say, as pydantic sees it. One class per mapping; unknown keys are refused.
+
+A file may hold any part of the whole; `load.py` puts the parts together and checks what they say about each other.
+The JSON Schema for editors is made from these classes.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import field
+from datetime import timedelta
+from ipaddress import ip_network
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
+from pydantic.dataclasses import dataclass
+
+from gateway.policy import durations
+from gateway.policy.checks import KINDS, AnyCheck
+from gateway.policy.checks.check import STRICT, Duration, Fixes
+
+LONGEST_LEASE = timedelta(minutes=15)
+"""A stolen laptop that is switched off keeps its access for one lease."""
+SHORTEST_LEASE = timedelta(seconds=5)
+
+NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+PORTS = r"^(?:tcp|udp)(?:/[0-9]{1,5}(?:-[0-9]{1,5})?)?$|^icmp$|^icmpv6$"
+RATE = r"^[1-9][0-9]{0,5}[kMG]bit$"
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(NAME, text):
+        raise ValueError("is not a name; allowed are up to 63 of a-z 0-9 . _ - beginning with a letter or digit")
+    return text
+
+
+def _group(text: str) -> str:
+    sound = 0 < len(text) <= 200 and text.isprintable() and text == text.strip()
+    if not sound or unicodedata.normalize("NFC", text) != text:
+        raise ValueError("is not a group; allowed are up to 200 printable characters (NFC) without space around them")
+    return text
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError:
+        raise ValueError(
+            "is not a network; allowed is CIDR without host bits, for example 10.20.0.0/24, 10.20.0.10/32 or 2001:db8::/64"
+        ) from None
+
+
+def _ports(text: str) -> str:
+    numbers = [int(number) for number in re.findall(r"(?<=[/-])[0-9]+", text)]
+    if not re.fullmatch(PORTS, text) or numbers != sorted(numbers) or not all(0 < n < 65536 for n in numbers):
+        raise ValueError("are not ports; allowed is for example tcp/443, udp/5000-5010, tcp, udp, icmp or icmpv6")
+    protocol = text.partition("/")[0]
+    return "/".join([protocol, *(["-".join(map(str, dict.fromkeys(numbers)))] if numbers else [])])
+
+
+def _rate(text: object) -> int:
+    if not isinstance(text, str) or not re.fullmatch(RATE, text):
+        raise ValueError("is not a rate; allowed is a whole number with kbit, Mbit or Gbit, for example 20Mbit")
+    return int(text[:-4]) * {"k": 10**3, "M": 10**6, "G": 10**9}[text[-4]]
+
+
+Name = Annotated[str, Strict(), AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": NAME})]
+Group = Annotated[str, Strict(), AfterValidator(_group)]
+Network = Annotated[
+    str, Strict(), AfterValidator(_network), WithJsonSchema({"type": "string", "examples": ["10.20.0.10/32"]})
+]
+Ports = Annotated[
+    str,
+    Strict(),
+    AfterValidator(_ports),
+    WithJsonSchema({"type": "string", "pattern": PORTS, "examples": ["tcp/443", "udp/5000-5010", "icmp"]}),
+]
+Rate = Annotated[
+    int, BeforeValidator(_rate), WithJsonSchema({"type": "string", "pattern": RATE, "examples": ["20Mbit"]})
+]
+Groups = Annotated[list[Group], Field(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Resource:
+    """A named destination. Without `ports` every protocol and port is meant."""
+
+    destinations: Annotated[list[Network], Field(min_length=1)]
+    ports: Annotated[list[Ports], Field(min_length=1)] | None = None
+
+    def permits(self) -> list[str]:
+        """List what it means to the data plane: `<cidr>[ <protocol>[/<port>[-<port>]]]`."""
+        return [f"{network} {ports}".rstrip() for network in self.destinations for ports in self.ports or [""]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Grant:
+    """These groups reach these resources at `tier` or better."""
+
+    groups: Groups
+    tier: Name
+    resources: Annotated[list[Name], Field(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class SessionRules:
+    """How long things last. `without_report` is the tier of a session whose reports stopped coming."""
+
+    lease: Duration = timedelta(seconds=60)
+    max_duration: Duration = timedelta(hours=12)
+    idle: Duration = timedelta(minutes=30)
+    reauthenticate: Duration = timedelta(hours=12)
+    without_report: Name | None = None
+
+    def __post_init__(self) -> None:
+        if not SHORTEST_LEASE <= self.lease <= LONGEST_LEASE:
+            allowed = f"{durations.show(SHORTEST_LEASE)} to {durations.show(LONGEST_LEASE)}"
+            raise ValueError(f"has a lease of {durations.show(self.lease)}; allowed is {allowed}")
+        for name in ("max_duration", "idle", "reauthenticate"):
+            if getattr(self, name) < self.lease:
+                raise ValueError(f"has {name} shorter than the lease of {durations.show(self.lease)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Limit:
+    """What a member of these groups may send and receive at most. Of several limits the lowest counts."""
+
+    groups: Groups
+    rate: Rate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Document:
+    """A policy, or the part of it that one file holds."""
+
+    policy: Name | None = None
+    tiers: Annotated[list[Name], Field(min_length=2, max_length=16)] | None = None
+    resources: dict[Name, Resource] = field(default_factory=dict)
+    access: list[Grant] = field(default_factory=list)
+    checks: dict[Name, AnyCheck] = field(default_factory=dict)
+    session: SessionRules | None = None
+    limits: list[Limit] = field(default_factory=list)
+
+
+def class_at(path: tuple[str | int, ...]) -> type | None:
+    """Say which class describes the mapping at a pydantic error location, to list the keys that it may have."""
+    match path:
+        case ():
+            return Document
+        case ("session",):
+            return SessionRules
+        case ("checks", _, str(kind)):
+            return KINDS.get(kind)
+        case ("checks", _, _, "fix", _):
+            return Fixes
+        case (str(section), _):
+            return {"resources": Resource, "access": Grant, "limits": Limit}.get(section)
+    return None
