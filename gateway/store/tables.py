@@ -1,0 +1,192 @@
+"""What is kept, one class per table. Safety rests on the keys and UNIQUE constraints here, never on isolation levels.
+
+    devices ─┬─ logins ── sessions ─┬─ peers      a tunnel public key belongs to one session, for ever
+             ├─ postures            ├─ addresses  one live session per address, reused only after `free_at`
+             └─ seen_proofs         └─ kills      grows only
+    enrolments    devices that are not yet, or are logging in again
+    administrators, audit
+
+Nothing here is deleted except what has expired by itself (enrolments, seen proofs, administrators). Times are aware UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Integer
+from sqlmodel import Field, SQLModel
+
+from gateway.store.utc import Utc
+
+Members = dict[str, Any]
+
+
+class Device(SQLModel, table=True):
+    """An enrolled machine. `id` is the RFC 7638 thumbprint of `jwk`; (issuer, subject) is its only user."""
+
+    __tablename__ = "devices"
+
+    id: str = Field(primary_key=True)
+    jwk: Members = Field(sa_type=JSON)
+    name: str
+    platform: str
+    agent_version: str
+    issuer: str
+    subject: str
+    enrolled_at: datetime = Field(sa_type=Utc)
+
+
+class Enrolment(SQLModel, table=True):
+    """A device on its way in. `code_digest` is set by the browser's login, `confirmed_at` by the agent that began."""
+
+    __tablename__ = "enrolments"
+
+    id: str = Field(primary_key=True)
+    device: str
+    jwk: Members = Field(sa_type=JSON)
+    name: str
+    platform: str
+    agent_version: str
+    redirect_uri: str
+    expires_at: datetime = Field(sa_type=Utc, index=True)
+    code_digest: str | None = None
+    login: Members | None = Field(default=None, sa_type=JSON)
+    confirmed_at: datetime | None = Field(default=None, sa_type=Utc)
+
+
+class Login(SQLModel, table=True):
+    """An OIDC authentication that a device may open sessions by, until `expires_at` or `voided_at`."""
+
+    __tablename__ = "logins"
+
+    id: str = Field(primary_key=True)
+    device: str = Field(foreign_key="devices.id", index=True)
+    issuer: str
+    subject: str
+    user: str
+    groups: list[str] = Field(sa_type=JSON)
+    authenticated_at: datetime = Field(sa_type=Utc)
+    expires_at: datetime = Field(sa_type=Utc)
+    voided_at: datetime | None = Field(default=None, sa_type=Utc)
+
+
+class Session(SQLModel, table=True):
+    """One access grant. Live while `ended_at` is None; then `live_device` is the device, so one device has one at most.
+
+    `tier` to `rate` are the latest decision. `due_at` is the next instant at which time alone changes something:
+    the lease's end, the session's end, or the decision's `valid_until`.
+    """
+
+    __tablename__ = "sessions"
+
+    id: str = Field(primary_key=True)
+    device: str = Field(foreign_key="devices.id", index=True)
+    live_device: str | None = Field(default=None, unique=True)
+    login: str = Field(foreign_key="logins.id")
+    user: str
+    groups: list[str] = Field(sa_type=JSON)
+    started_at: datetime = Field(sa_type=Utc)
+    expires_at: datetime = Field(sa_type=Utc)
+    active_at: datetime = Field(sa_type=Utc)
+    lease_until: datetime = Field(sa_type=Utc)
+    due_at: datetime | None = Field(default=None, sa_type=Utc, index=True)
+    sequence: int = 0
+    nonce: str
+    tier: str
+    findings: list[Members] = Field(sa_type=JSON)
+    resources: list[Members] = Field(sa_type=JSON)
+    permits: list[str] = Field(sa_type=JSON)
+    routes: list[str] = Field(sa_type=JSON)
+    rate: int | None = Field(default=None, sa_type=BigInteger)
+    policy_version: str
+    valid_until: datetime | None = Field(default=None, sa_type=Utc)
+    ended_at: datetime | None = Field(default=None, sa_type=Utc)
+    end_reason: str | None = None
+
+
+class Posture(SQLModel, table=True):
+    """The latest accepted report of a device, and since when its checks fail: grace outlives a session."""
+
+    __tablename__ = "postures"
+
+    device: str = Field(primary_key=True, foreign_key="devices.id")
+    session: str = Field(foreign_key="sessions.id")
+    facts: Members = Field(sa_type=JSON)
+    observed_at: datetime = Field(sa_type=Utc)
+    received_at: datetime = Field(sa_type=Utc)
+    failing_since: dict[str, float] = Field(default_factory=dict, sa_type=JSON)
+
+
+class Peer(SQLModel, table=True):
+    """A tunnel public key (hex) and the session that it was given to. The row stays, so a key never returns."""
+
+    __tablename__ = "peers"
+
+    public_key: str = Field(primary_key=True)
+    session: str = Field(foreign_key="sessions.id", index=True)
+    live_session: str | None = Field(default=None, unique=True)
+    addresses: list[str] = Field(sa_type=JSON)
+    issued_at: datetime = Field(sa_type=Utc)
+
+
+class Address(SQLModel, table=True):
+    """A place in the address pools, counted from their first address. Free when `session` is None and `free_at` passed."""
+
+    __tablename__ = "addresses"
+
+    place: int = Field(sa_type=BigInteger, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    session: str | None = Field(default=None, foreign_key="sessions.id", unique=True)
+    free_at: datetime | None = Field(default=None, sa_type=Utc, index=True)
+
+
+class Kill(SQLModel, table=True):
+    """An administrator ended this session for good. Grows only."""
+
+    __tablename__ = "kills"
+
+    session: str = Field(primary_key=True, foreign_key="sessions.id")
+    killed_at: datetime = Field(sa_type=Utc)
+    killed_by: str
+    reason: str
+
+
+class Audit(SQLModel, table=True):
+    """What happened, in the order of `sequence`. Rows are never changed; the database refuses it."""
+
+    __tablename__ = "audit"
+
+    sequence: int | None = Field(
+        default=None,
+        primary_key=True,
+        sa_type=BigInteger().with_variant(Integer, "sqlite"),
+    )
+    at: datetime = Field(sa_type=Utc)
+    event: str
+    actor: str
+    device: str | None = Field(default=None, index=True)
+    session: str | None = Field(default=None, index=True)
+    details: Members = Field(sa_type=JSON)
+
+
+class SeenProof(SQLModel, table=True):
+    """A `jti` that a device has used. Kept until the proof would be too old anyway."""
+
+    __tablename__ = "seen_proofs"
+
+    device: str = Field(primary_key=True)
+    jti: str = Field(primary_key=True)
+    expires_at: datetime = Field(sa_type=Utc, index=True)
+
+
+class Administrator(SQLModel, table=True):
+    """A browser session of an administrator. The cookie itself is not kept, only its SHA-256."""
+
+    __tablename__ = "administrators"
+
+    cookie_digest: str = Field(primary_key=True)
+    issuer: str
+    subject: str
+    user: str
+    started_at: datetime = Field(sa_type=Utc)
+    expires_at: datetime = Field(sa_type=Utc, index=True)
