@@ -83,8 +83,7 @@ def test_the_audit_log_only_grows(engine: Engine, statement: str) -> None:
 
 def test_a_write_that_raises_leaves_nothing(engine: Engine) -> None:
     with pytest.raises(IntegrityError), writing(engine) as db:
-        db.add(row())
-        db.add(tables.Posture(device="nobody", session="none", facts={}, observed_at=NOW, received_at=NOW))
+        db.add_all([row(), tables.Posture(device="x", session="x", facts={}, observed_at=NOW, received_at=NOW)])
     with reading(engine) as db:
         assert db.exec(select(tables.Audit)).all() == []
 

@@ -1,0 +1,59 @@
+"""The audit log: what was granted, refused, changed and ended, by whom. A row is part of the transaction it tells about,
+so that it is durable before any answer depends on it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from gateway.store import tables
+
+PAGE = 500
+
+
+class Event(enum.StrEnum):
+    """Everything that the log can tell."""
+
+    DEVICE_ENROLLED = "device.enrolled"
+    DEVICE_LOGGED_IN = "device.logged-in"
+    LOGIN_REFUSED = "login.refused"
+    SESSION_BEGAN = "session.began"
+    SESSION_REFUSED = "session.refused"
+    SESSION_DOWNGRADED = "session.downgraded"
+    SESSION_RESTORED = "session.restored"
+    SESSION_FINDINGS = "session.findings-changed"
+    SESSION_ENDED = "session.ended"
+    SESSION_KILLED = "session.killed"
+    LOGIN_VOIDED = "login.voided"
+    CREDENTIAL_ISSUED = "credential.issued"
+    CREDENTIAL_REFUSED = "credential.refused"
+    ADMINISTRATOR_LOGGED_IN = "administrator.logged-in"
+    ADMINISTRATOR_REFUSED = "administrator.refused"
+
+
+GATEWAY = "gateway"
+"""The actor of what happens by policy or by time."""
+
+
+def record(
+    db: Session,
+    event: Event,
+    *,
+    now: datetime,
+    actor: str,
+    device: str | None = None,
+    session: str | None = None,
+    **details: Any,
+) -> None:
+    """Add one row to the transaction. `details` are JSON values and never secrets."""
+    db.add(tables.Audit(at=now, event=event.value, actor=actor, device=device, session=session, details=details))
+
+
+def after(db: Session, sequence: int, *, limit: int = PAGE) -> Sequence[tables.Audit]:
+    """List the rows that follow `sequence`, oldest first, at most `limit`."""
+    rows = select(tables.Audit).where(col(tables.Audit.sequence) > sequence)
+    return db.exec(rows.order_by(col(tables.Audit.sequence)).limit(limit)).all()

@@ -1,0 +1,142 @@
+"""Enforcement: what the rows say becomes what the tunnel does, in three ways that meet in one lock.
+
+    follow      at once, for the sessions that a request has just changed, before its answer goes out
+    renew       within a tick, for leases that only go on
+    reconcile   for everything: after a restart of either side, after a failure, and now and then to be sure
+
+Inside the lock the rows are read first and applied then, so that the last word is always the newest committed state.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import col, select
+
+from gateway.access import sessions
+from gateway.access.reconcile import desired_peers, diff, renewal
+from gateway.access.tunnel import UapiTunnel
+from gateway.errors import TunnelError
+from gateway.store import tables
+from gateway.store.engine import reading, writing
+from gateway.wireguard.config import InterfaceConfig, InterfaceStatus, PeerConfig
+
+RECONCILE_EVERY = timedelta(seconds=5)
+"""Nothing should ever differ then; the full look costs the tunnel a moment per thousand peers."""
+
+log = structlog.get_logger()
+
+
+class Enforcement:
+    """The one way to the tunnel. Thread-safe."""
+
+    def __init__(self, engine: Engine, tunnel: UapiTunnel, private_key: bytes, listen_port: int) -> None:
+        self._engine = engine
+        self._tunnel = tunnel
+        self._interface = InterfaceConfig(private_key=private_key, listen_port=listen_port)
+        self._lock = threading.Lock()
+        self._renewals: set[str] = set()
+        self._unwritten: dict[str, tables.Kill] = {}
+        self._incarnation: tuple[int, int, int] | None = None
+        self._looked_at: datetime | None = None
+        self.status = InterfaceStatus()
+
+    @property
+    def whole(self) -> bool:
+        """True while the tunnel that we configured is there and the last change reached it."""
+        return self._incarnation is not None and self._incarnation == self._tunnel.identity()
+
+    def follow(self, changed: Collection[str], *, now: datetime) -> None:
+        """Make the tunnel follow these sessions now. Raises TunnelError; `reconcile` then does it as soon as it can."""
+        with self._lock:
+            self._renewals.difference_update(changed)
+            with reading(self._engine) as db:
+                wanted = desired_peers(db, now, sessions=changed, without=self._unwritten)
+                keys = db.exec(select(tables.Peer.public_key).where(col(tables.Peer.session).in_(changed))).all()
+            there = {peer.public_key for peer in wanted}
+            gone = [PeerConfig(bytes.fromhex(key), remove=True) for key in keys if bytes.fromhex(key) not in there]
+            self._apply(InterfaceConfig(peers=(*gone, *wanted)))
+
+    def renew(self, session: str) -> None:
+        """Have the session's lease go on in the tunnel at the next tick: a minute's lease need not be said at once."""
+        with self._lock:
+            self._renewals.add(session)
+
+    def kill(self, session: str, *, by: str, reason: str, now: datetime) -> bool:
+        """Kill a session. Says whether that is recorded: with the database's disk full, it is in force all the same.
+
+        Raises NotFound. A kill takes access away, so it waits for nothing: what could not be written is held and
+        written by `write_kills` later.
+        """
+        with reading(self._engine) as db:
+            affected = {session} | {s.id for s in sessions.of_same_device(db, session)}
+        try:
+            with writing(self._engine) as db:
+                sessions.kill(db, session, by=by, reason=reason, now=now)
+        except SQLAlchemyError as error:
+            log.error("kill not recorded", session=session, error=str(error))
+            kill = tables.Kill(session=session, killed_at=now, killed_by=by, reason=reason)
+            with self._lock:
+                self._unwritten.update(dict.fromkeys(affected, kill))
+        try:
+            self.follow(affected, now=now)
+        except TunnelError as error:
+            log.error("kill waits for the tunnel", session=session, error=str(error))
+        return session not in self._unwritten
+
+    def write_kills(self, *, now: datetime) -> None:
+        """Write the kills that could not be written when they were made. Raises SQLAlchemyError while that goes on."""
+        for kill in {kill.session: kill for kill in self._unwritten.values()}.values():
+            with writing(self._engine) as db:
+                sessions.kill(db, kill.session, by=kill.killed_by, reason=kill.reason, now=now)
+            with self._lock:
+                self._unwritten = {s: held for s, held in self._unwritten.items() if held.session != kill.session}
+
+    def tick(self, *, now: datetime) -> None:
+        """Renew leases; look at everything when it is time to, or when something failed. Raises TunnelError."""
+        with self._lock:
+            late = self._looked_at is None or now - self._looked_at >= RECONCILE_EVERY or now < self._looked_at
+            if not self.whole or late:
+                self._reconcile(now=now)
+            elif self._renewals:
+                with reading(self._engine) as db:
+                    wanted = desired_peers(db, now, sessions=self._renewals, without=self._unwritten)
+                self._renewals.clear()
+                self._apply(InterfaceConfig(peers=tuple(renewal(peer) for peer in wanted)))
+
+    def _reconcile(self, *, now: datetime) -> None:
+        incarnation = self._tunnel.identity()
+        try:
+            self.status = self._tunnel.status()
+            with reading(self._engine) as db:
+                wanted = desired_peers(db, now, without=self._unwritten)
+            if self._ours(self.status):
+                self._tunnel.apply(diff(wanted, self.status.peers))
+            else:
+                self._tunnel.configure(replace(self._interface, replace_peers=True, peers=tuple(wanted)))
+                log.info("tunnel configured", peers=len(wanted))
+        except TunnelError:
+            self._incarnation = None
+            raise
+        self._renewals.clear()
+        self._incarnation, self._looked_at = incarnation, now
+
+    def _ours(self, status: InterfaceStatus) -> bool:
+        return (status.private_key, status.listen_port) == (self._interface.private_key, self._interface.listen_port)
+
+    def _apply(self, config: InterfaceConfig) -> None:
+        """A tunnel that is not known to be ours is told nothing but the whole (`_reconcile`)."""
+        if not self.whole:
+            self._incarnation = None
+            raise TunnelError("the tunnel is not there")
+        try:
+            self._tunnel.configure(config)
+        except TunnelError:
+            self._incarnation = None
+            raise

@@ -1,0 +1,172 @@
+"""Enrolment binds a device key to the user who logs in, and a login to a device that is enrolled already.
+
+The agent begins, a browser logs in, the agent confirms with the code that only its own loopback port was given: whoever
+is tricked into logging in on a foreign link enrols nobody (RFC 8252).
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from sqlalchemy import delete, func
+from sqlmodel import Session, col, select
+
+from gateway.access import audit
+from gateway.access.audit import Event
+from gateway.access.identifiers import Entropy, digest, is_identifier, new_identifier, new_secret
+from gateway.errors import Conflict, Forbidden, Malformed, NotFound, Unauthenticated, Unavailable
+from gateway.identity.device import VerifiedDeviceClaims
+from gateway.identity.oidc import VerifiedLogin
+from gateway.policy.policy import Policy
+from gateway.store import tables
+
+LIFETIME = timedelta(minutes=10)
+"""As long as a login state lives: time for a person to find their second factor."""
+
+MOST_PENDING = 10_000
+"""Strangers can begin an enrolment; beyond this many at once they wait."""
+
+
+def begin(db: Session, verified: VerifiedDeviceClaims, *, now: datetime, entropy: Entropy) -> tables.Enrolment:
+    """Let the holder of a device key begin. An enrolment of the same key that is still pending is replaced."""
+    rows = tables.Enrolment
+    db.exec(delete(rows).where((col(rows.expires_at) <= now) | (col(rows.device) == verified.device)))
+    if db.exec(select(func.count()).select_from(rows)).one() >= MOST_PENDING:
+        raise Unavailable("busy", "too many enrolments are pending; try again in some minutes")
+    claims = verified.claims
+    enrolment = tables.Enrolment(
+        id=new_identifier(entropy),
+        device=verified.device,
+        jwk=dict(verified.key.jwk),
+        name=_text(claims, "name", 200),
+        platform=_text(claims, "platform", 64),
+        agent_version=_text(claims, "agent_version", 64),
+        redirect_uri=_loopback(claims.get("redirect_uri")),
+        expires_at=now + LIFETIME,
+    )
+    db.add(enrolment)
+    return enrolment
+
+
+def pending(db: Session, enrolment: str, *, now: datetime) -> tables.Enrolment:
+    """Give an enrolment that is not over. Raises NotFound."""
+    found = db.get(tables.Enrolment, enrolment) if is_identifier(enrolment) else None
+    if found is None or found.expires_at <= now or found.confirmed_at is not None:
+        raise NotFound("enrolment-unknown", "there is no such enrolment, or it is over; begin again on the device")
+    return found
+
+
+def bind(db: Session, enrolment: str, login: VerifiedLogin, *, now: datetime, entropy: Entropy) -> str:
+    """Bind the login to the enrolment, once. Gives the URL on the device's loopback that receives the code.
+
+    Raises Conflict when the device is another user's, or somebody has logged in for this enrolment before.
+    """
+    found = pending(db, enrolment, now=now)
+    if found.code_digest is not None:
+        raise Conflict(
+            "enrolment-bound", "somebody has logged in for this enrolment already; begin again on the device"
+        )
+    device = db.get(tables.Device, found.device)
+    if device is not None and (device.issuer, device.subject) != (login.issuer, login.subject):
+        raise Conflict("device-of-another-user", "this device is enrolled for another user")
+    code = new_secret(entropy)
+    found.code_digest = digest(code)
+    found.login = {
+        "issuer": login.issuer,
+        "subject": login.subject,
+        "user": login.user,
+        "groups": list(login.groups),
+        "authenticated_at": login.authenticated_at.timestamp(),
+    }
+    return f"{found.redirect_uri}?{urlencode({'enrolment': found.id, 'code': code})}"
+
+
+def confirm(
+    db: Session, enrolment: str, device: str, code: object, policy: Policy, *, now: datetime, entropy: Entropy
+) -> tables.Login:
+    """Finish: the device exists from now on and has a login. Raises Unauthenticated when the code is not the one."""
+    found = pending(db, enrolment, now=now)
+    if found.device != device or found.login is None or found.code_digest is None:
+        raise Unauthenticated("login-pending", "nobody has logged in for this enrolment yet")
+    if not isinstance(code, str) or not hmac.compare_digest(digest(code), found.code_digest):
+        raise Unauthenticated("code-wrong", "the code is not the one that the login gave to this device")
+    found.confirmed_at = now
+    enrolled = _enrol(db, found, found.login, now=now)
+    return _login(db, enrolled, found.login, policy, now=now, entropy=entropy)
+
+
+def _enrol(db: Session, found: tables.Enrolment, login: Mapping[str, Any], *, now: datetime) -> tables.Device:
+    device = db.get(tables.Device, found.device)
+    if device is None:
+        device = tables.Device(
+            **found.model_dump(include={"jwk", "name", "platform", "agent_version"}),
+            id=found.device,
+            issuer=login["issuer"],
+            subject=login["subject"],
+            enrolled_at=now,
+        )
+        audit.record(
+            db,
+            Event.DEVICE_ENROLLED,
+            now=now,
+            actor=login["user"],
+            device=device.id,
+            name=found.name,
+            platform=found.platform,
+        )
+    elif (device.issuer, device.subject) != (login["issuer"], login["subject"]):
+        raise Conflict("device-of-another-user", "this device is enrolled for another user")
+    device.name, device.platform, device.agent_version = found.name, found.platform, found.agent_version
+    db.add(device)
+    db.flush()
+    return device
+
+
+def _login(
+    db: Session, device: tables.Device, login: Mapping[str, Any], policy: Policy, *, now: datetime, entropy: Entropy
+) -> tables.Login:
+    authenticated_at = datetime.fromtimestamp(login["authenticated_at"], now.tzinfo)
+    if now - authenticated_at >= policy.session.reauthenticate:
+        raise Forbidden(
+            "login-too-old", "the provider's login is older than the policy allows; log out there and in again"
+        )
+    row = tables.Login(
+        id=new_identifier(entropy),
+        device=device.id,
+        issuer=login["issuer"],
+        subject=login["subject"],
+        user=login["user"],
+        groups=list(login["groups"]),
+        authenticated_at=authenticated_at,
+        expires_at=authenticated_at + policy.session.reauthenticate,
+    )
+    db.add(row)
+    audit.record(
+        db, Event.DEVICE_LOGGED_IN, now=now, actor=row.user, device=device.id, issuer=row.issuer, groups=row.groups
+    )
+    return row
+
+
+def _text(claims: Mapping[str, Any], name: str, longest: int) -> str:
+    text = claims.get(name)
+    if not isinstance(text, str) or not 0 < len(text) <= longest or not text.isprintable():
+        raise Malformed("claim-malformed", f"{name} must be 1 to {longest} printable characters")
+    return text
+
+
+def _loopback(uri: object) -> str:
+    """RFC 8252 section 7.3: a loopback address, never the name localhost, which a resolver may send elsewhere."""
+    allowed = Malformed("claim-malformed", "redirect_uri must be http://127.0.0.1:<port>/ or http://[::1]:<port>/")
+    if not isinstance(uri, str) or len(uri) > 64:
+        raise allowed
+    try:
+        port = urlsplit(uri).port
+    except ValueError:
+        raise allowed from None
+    if not port or uri not in (f"http://127.0.0.1:{port}/", f"http://[::1]:{port}/"):
+        raise allowed
+    return uri

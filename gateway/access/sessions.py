@@ -1,0 +1,246 @@
+"""Sessions: one live access grant per device, with a tier and a lease that only accepted reports renew.
+
+Every function works inside the caller's write transaction and records what it did in the audit log. What the tunnel must
+do about it follows from the rows (`reconcile`); nothing here talks to it.
+"""
+
+from __future__ import annotations
+
+import enum
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from agent.wire import Fact
+from gateway.access import audit, verdicts
+from gateway.access.addresses import release
+from gateway.access.audit import GATEWAY, Event
+from gateway.access.identifiers import Entropy, is_identifier, new_identifier
+from gateway.errors import Conflict, NotFound, Unauthenticated
+from gateway.identity.device import VerifiedReport
+from gateway.policy.engine import decide
+from gateway.policy.model import Posture, Subject
+from gateway.policy.policy import Policy
+from gateway.store import tables
+
+
+class EndReason(enum.StrEnum):
+    """Why a session is over."""
+
+    REPLACED = "replaced"
+    LEFT = "left"
+    SILENT = "lease-ended"
+    EXPIRED = "expired"
+    IDLE = "idle"
+    DENIED = "denied"
+    KILLED = "killed"
+    BROKEN = "record-broken"
+
+
+def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: Entropy) -> tables.Session:
+    """Open a session by the device's latest login; the session that it had ends.
+
+    The tier is that of a device that has not reported. Raises Unauthenticated `login-required` without a login.
+    """
+    login = _fresh_login(db, device, now=now)
+    before = live_session(db, device)
+    if before is not None:
+        end(db, before, EndReason.REPLACED, now=now)
+        db.flush()  # `live_device` is UNIQUE: the old row lets go before the new one takes it
+    subject = Subject(login.user, frozenset(login.groups), device)
+    decision = decide(policy, subject, None, now=now, failing_since=_failing_since(db, device))
+    session = tables.Session(
+        id=new_identifier(entropy),
+        device=device,
+        live_device=device,
+        login=login.id,
+        user=login.user,
+        groups=list(login.groups),
+        started_at=now,
+        expires_at=min(now + policy.session.max_duration, login.expires_at),
+        active_at=now,
+        lease_until=min(now + policy.session.lease, login.expires_at),
+        nonce=new_identifier(entropy),
+        **verdicts.kept(decision, policy),
+    )
+    session.due_at = _due(session, policy)
+    db.add(session)
+    audit.record(
+        db, Event.SESSION_BEGAN, now=now, actor=login.user, device=device, session=session.id, tier=session.tier
+    )
+    return session
+
+
+def report(
+    db: Session, policy: Policy, device: str, report: VerifiedReport, *, now: datetime, entropy: Entropy
+) -> tables.Session:
+    """Judge a report and renew the lease. The caller looks at `ended_at`: a denied session ends here.
+
+    Raises Conflict `report-out-of-order` unless it carries the latest nonce and the next sequence number.
+    """
+    said = report.report
+    session = own(db, said.session, device, now=now)
+    if (said.sequence, said.nonce) != (session.sequence + 1, session.nonce):
+        raise Conflict(
+            "report-out-of-order",
+            f"the next report has sequence {session.sequence + 1} and the nonce of the last answer",
+            nonce=session.nonce,
+            sequence=session.sequence,
+        )
+    session.sequence = said.sequence
+    session.nonce = new_identifier(entropy)
+    session.lease_until = min(now + policy.session.lease, session.expires_at)
+    posture = Posture(said.facts, datetime.fromtimestamp(said.issued_at, UTC), now)
+    _keep_posture(db, session, posture)
+    judge(db, policy, session, posture, now=now)
+    return session
+
+
+def judge(db: Session, policy: Policy, session: tables.Session, posture: Posture | None, *, now: datetime) -> bool:
+    """Decide again about a live session. Says whether the verdict has changed; a denied session ends."""
+    before = (session.tier, session.findings, session.resources, session.valid_until)
+    failing = _failing(session.findings)
+    _judge(db, policy, session, posture, now=now)
+    if session.tier != before[0] or _failing(session.findings) != failing:
+        _record_change(db, policy, session, before[0], now=now)
+    if session.tier == policy.denied:
+        end(db, session, EndReason.DENIED, now=now)
+    return before != (session.tier, session.findings, session.resources, session.valid_until)
+
+
+def end(db: Session, session: tables.Session, reason: EndReason, *, now: datetime, actor: str = GATEWAY) -> None:
+    """End a live session: its tunnel key never works again, its address rests."""
+    session.ended_at, session.end_reason = now, reason.value
+    session.live_device, session.due_at = None, None
+    peer = live_peer(db, session.id)
+    if peer is not None:
+        peer.live_session = None
+    release(db, session, now=now)
+    event = Event.SESSION_KILLED if reason is EndReason.KILLED else Event.SESSION_ENDED
+    audit.record(db, event, now=now, actor=actor, device=session.device, session=session.id, reason=reason.value)
+
+
+def kill(db: Session, session: str, *, by: str, reason: str, now: datetime) -> tables.Session:
+    """End for good what an administrator points at: the session, its device's login, and whatever replaced it meanwhile.
+
+    Killing what is killed already changes nothing. Raises NotFound.
+    """
+    found = _find(db, session)
+    if db.get(tables.Kill, found.id) is not None:
+        return found
+    db.add(tables.Kill(session=found.id, killed_at=now, killed_by=by, reason=reason))
+    for login in _logins(db, found.device):
+        login.voided_at = now
+    alive = live_session(db, found.device)
+    if alive is not None:
+        end(db, alive, EndReason.KILLED, now=now, actor=by)
+    audit.record(db, Event.LOGIN_VOIDED, now=now, actor=by, device=found.device, session=found.id, reason=reason)
+    return found
+
+
+def own(db: Session, session: str, device: str, *, now: datetime) -> tables.Session:
+    """Give the live session of this device by its name. Raises NotFound, or Conflict `session-ended` with the reason."""
+    found = _find(db, session)
+    if found.device != device:
+        raise NotFound("session-unknown", "there is no such session of this device")
+    if found.ended_at is not None or found.lease_until <= now or found.expires_at <= now:
+        why = found.end_reason or EndReason.SILENT.value
+        raise Conflict("session-ended", f"the session has ended ({why}); open a new one", reason=why)
+    return found
+
+
+def live_session(db: Session, device: str) -> tables.Session | None:
+    return db.exec(select(tables.Session).where(tables.Session.live_device == device)).one_or_none()
+
+
+def of_same_device(db: Session, session: str) -> list[tables.Session]:
+    """List the live session of the device that `session` is of. Raises NotFound."""
+    alive = live_session(db, _find(db, session).device)
+    return [alive] if alive else []
+
+
+def live_peer(db: Session, session: str) -> tables.Peer | None:
+    return db.exec(select(tables.Peer).where(tables.Peer.live_session == session)).one_or_none()
+
+
+def latest_posture(db: Session, session: tables.Session) -> Posture | None:
+    """Give the posture that this session has reported. Raises ValueError when the row does not hold facts."""
+    row = db.get(tables.Posture, session.device)
+    if row is None or row.session != session.id:
+        return None
+    facts = {name: Fact.from_json(members) for name, members in row.facts.items()}
+    return Posture(facts, row.observed_at, row.received_at)
+
+
+def _find(db: Session, session: str) -> tables.Session:
+    found = db.get(tables.Session, session) if is_identifier(session) else None
+    if found is None:
+        raise NotFound("session-unknown", "there is no such session")
+    return found
+
+
+def _fresh_login(db: Session, device: str, *, now: datetime) -> tables.Login:
+    usable = [login for login in _logins(db, device) if login.expires_at > now]
+    if not usable:
+        raise Unauthenticated("login-required", "this device has no fresh login; run sallyport-agent login")
+    return max(usable, key=lambda login: login.authenticated_at)
+
+
+def _logins(db: Session, device: str) -> list[tables.Login]:
+    rows = select(tables.Login).where(tables.Login.device == device, col(tables.Login.voided_at).is_(None))
+    return list(db.exec(rows).all())
+
+
+def _judge(db: Session, policy: Policy, session: tables.Session, posture: Posture | None, *, now: datetime) -> None:
+    subject = Subject(session.user, frozenset(session.groups), session.device)
+    decision = decide(policy, subject, posture, now=now, failing_since=_failing_since(db, session.device))
+    session.sqlmodel_update(verdicts.kept(decision, policy))
+    session.due_at = _due(session, policy)
+    row = db.get(tables.Posture, session.device)
+    if row is not None:
+        row.failing_since = {check: since.timestamp() for check, since in decision.failing_since.items()}
+
+
+def _failing_since(db: Session, device: str) -> dict[str, datetime]:
+    row = db.get(tables.Posture, device)
+    return {check: datetime.fromtimestamp(at, UTC) for check, at in (row.failing_since if row else {}).items()}
+
+
+def _due(session: tables.Session, policy: Policy) -> datetime:
+    """The first instant at which time alone changes something about the session."""
+    instants = [session.lease_until, session.expires_at, session.active_at + policy.session.idle]
+    return min([*instants, session.valid_until] if session.valid_until else instants)
+
+
+def _keep_posture(db: Session, session: tables.Session, posture: Posture) -> None:
+    said: dict[str, Any] = {
+        "session": session.id,
+        "facts": {name: fact.to_json() for name, fact in posture.facts.items()},
+        "observed_at": posture.observed_at,
+        "received_at": posture.received_at,
+    }
+    row = db.get(tables.Posture, session.device)
+    db.add(row.sqlmodel_update(said) if row else tables.Posture(device=session.device, **said))
+    db.flush()
+
+
+def _record_change(db: Session, policy: Policy, session: tables.Session, tier: str, *, now: datetime) -> None:
+    worse = policy.tiers.index(session.tier) - (policy.tiers.index(tier) if tier in policy.tiers else 0)
+    event = Event.SESSION_DOWNGRADED if worse > 0 else Event.SESSION_RESTORED if worse < 0 else Event.SESSION_FINDINGS
+    audit.record(
+        db,
+        event,
+        now=now,
+        actor=GATEWAY,
+        device=session.device,
+        session=session.id,
+        tier=session.tier,
+        before=tier,
+        findings=[{k: f[k] for k in ("check", "reason", "effective")} for f in session.findings],
+        policy=session.policy_version,
+    )
+
+
+def _failing(findings: list[tables.Members]) -> set[tuple[str, bool]]:
+    return {(finding["check"], finding["effective"]) for finding in findings}
