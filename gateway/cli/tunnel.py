@@ -1,0 +1,26 @@
+"""`sallyport tunnel`: the data plane of a gateway, from the settings."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from gateway.settings import Settings
+from gateway.tunnel import host
+from gateway.tunnel.__main__ import run as run_tunnel
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add nothing: the settings say everything."""
+    parser.set_defaults(run=run)
+
+
+def run(_arguments: argparse.Namespace) -> int:
+    settings = Settings.from_environment()
+
+    def ready(interface: str) -> None:
+        host.prepare(interface, settings.tunnel_addresses, settings.tunnel_mtu)
+        print(f"tunnel ready on {interface}", file=sys.stderr, flush=True)
+
+    run_tunnel(settings.tunnel_interface, mtu=settings.tunnel_mtu, ready=ready)
+    return 0

@@ -1,0 +1,71 @@
+"""Transport keys and what has been received under them (paper section 5.4.6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+from gateway.wireguard.spec import REJECT_AFTER_MESSAGES, REJECT_AFTER_TIME, REKEY_AFTER_MESSAGES, WINDOW
+
+
+class ReplayWindow:
+    """Which counters were received: each at most once, and none more than WINDOW behind the highest (RFC 6479)."""
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._seen = 0
+
+    def fresh(self, counter: int) -> bool:
+        """Say whether `counter` may still be accepted."""
+        if counter >= REJECT_AFTER_MESSAGES:
+            return False
+        behind = self._next - 1 - counter
+        return behind < 0 or (behind < WINDOW and not self._seen >> behind & 1)
+
+    def accept(self, counter: int) -> bool:
+        """Note an authenticated counter. False, and nothing is noted, when it is not fresh."""
+        if not self.fresh(counter):
+            return False
+        ahead = counter - self._next + 1
+        if ahead > 0:
+            self._seen = (self._seen << ahead | 1) & _ALL if ahead < WINDOW else 1
+            self._next = counter + 1
+        else:
+            self._seen |= 1 << -ahead
+        return True
+
+
+_ALL = (1 << WINDOW) - 1
+
+
+@dataclass(slots=True)
+class Keypair:
+    """One handshake's transport keys. `created_at` in seconds; the indices are ours and theirs."""
+
+    sending: ChaCha20Poly1305
+    receiving: ChaCha20Poly1305
+    local: int
+    remote: int
+    created_at: float
+    is_initiator: bool
+    counter: int = 0
+    window: ReplayWindow = field(default_factory=ReplayWindow)
+
+    def take(self, count: int) -> int:
+        """Reserve `count` counters and give the first: no counter is ever given twice."""
+        first = self.counter
+        self.counter += count
+        return first
+
+    def can_send(self, *, now: float) -> bool:
+        return now - self.created_at < REJECT_AFTER_TIME and self.counter < REJECT_AFTER_MESSAGES
+
+    def can_receive(self, *, now: float) -> bool:
+        return now - self.created_at < REJECT_AFTER_TIME
+
+    def wants_rekey(self, after: float, *, now: float) -> bool:
+        """Say whether it is time for new keys, `after` seconds from the start being the initiator's limit."""
+        if self.counter >= REKEY_AFTER_MESSAGES:
+            return True
+        return self.is_initiator and now - self.created_at >= after

@@ -1,0 +1,79 @@
+"""Limits: handshakes per source address under load (paper section 5.3), and bits per second of a peer."""
+
+from __future__ import annotations
+
+PACKETS_PER_SECOND = 20.0
+BURST = 5.0
+MAX_SOURCES = 65_536
+BURST_TIME = 0.05
+"""Seconds of traffic that a rate lets through at once: long enough for a super-packet at 10 Mbit/s."""
+SUPER_PACKET = 65_536
+
+
+class HandshakeLimiter:
+    """A token bucket per source: IPv4 addresses one by one, IPv6 by /64, because a host owns all of that."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[bytes, tuple[float, float]] = {}
+        self._swept_at = float("-inf")
+
+    def allow(self, address: bytes, *, now: float) -> bool:
+        """Take one token of `address` (4 or 16 bytes). A full table refuses strangers until it is swept."""
+        source = address if len(address) == 4 else address[:8]
+        if now - self._swept_at >= 1.0:
+            self._sweep(now=now)
+        tokens, last = self._buckets.get(source, (BURST, now))
+        tokens = min(BURST, tokens + (now - last) * PACKETS_PER_SECOND)
+        if tokens < 1.0 or (source not in self._buckets and len(self._buckets) >= MAX_SOURCES):
+            return False
+        self._buckets[source] = (tokens - 1.0, now)
+        return True
+
+    def _sweep(self, *, now: float) -> None:
+        self._swept_at = now
+        full = BURST / PACKETS_PER_SECOND
+        self._buckets = {source: entry for source, entry in self._buckets.items() if now - entry[1] < full}
+
+
+class Load:
+    """Whether handshakes come faster than we want to answer: a leaky bucket; full, it means load for one second."""
+
+    CAPACITY = 128.0
+    PER_SECOND = 400.0
+
+    def __init__(self) -> None:
+        self._level = 0.0
+        self._last = float("-inf")
+        self._until = float("-inf")
+
+    def arrived(self, *, now: float) -> bool:
+        """Count one handshake message with a sound mac1 and say whether we are under load."""
+        if self._last > float("-inf"):
+            self._level = max(0.0, self._level - (now - self._last) * self.PER_SECOND)
+        self._last = now
+        self._level = min(self._level + 1.0, self.CAPACITY)
+        if self._level >= self.CAPACITY:
+            self._until = now + 1.0
+        return now < self._until
+
+
+class Rate:
+    """A token bucket in bytes; `bits` per second, 0 for no limit."""
+
+    def __init__(self, bits: int = 0) -> None:
+        self.bits = bits
+        self._burst = max(bits / 8 * BURST_TIME, float(SUPER_PACKET))
+        self._tokens = self._burst
+        self._last = float("-inf")
+
+    def allow(self, size: int, *, now: float) -> bool:
+        """Take `size` bytes, or refuse all of them."""
+        if not self.bits:
+            return True
+        if self._last > float("-inf"):
+            self._tokens = min(self._burst, self._tokens + (now - self._last) * self.bits / 8)
+        self._last = now
+        if size > self._tokens:
+            return False
+        self._tokens -= size
+        return True

@@ -1,0 +1,171 @@
+"""What the parts of an interface share: the peers, the indices that name them on the wire, and what is to be sent."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from dataclasses import dataclass
+from itertools import count
+
+from gateway.packet.checksum import Buffer
+from gateway.packet.drop import Drop
+from gateway.packet.prefixes import Network, PrefixTable
+from gateway.wireguard.config import Endpoint
+from gateway.wireguard.events import Event, Kind
+from gateway.wireguard.keypair import Keypair
+from gateway.wireguard.noise import HandshakeError, StaticKey, dh
+from gateway.wireguard.peer import Peer
+from gateway.wireguard.spec import REKEY_TIMEOUT_JITTER, Entropy
+from gateway.wireguard.timers import NEVER
+
+MAX_EVENTS = 1024
+MAX_TRAIN = 65_000
+MAX_TRAIN_SEGMENTS = 64
+"""What one sendmsg with UDP_SEGMENT takes (UDP_MAX_SEGMENTS is 64 in kernels before 6.9)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transmit:
+    """One sendmsg(2): `buffers` make datagrams of `segment` bytes, the last may be shorter."""
+
+    endpoint: Endpoint
+    buffers: list[Buffer]
+    segment: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Whose index it is: a handshake under way (`keypair` None) or transport keys."""
+
+    peer: Peer
+    keypair: Keypair | None
+
+
+class State:
+    """The shared state of one interface."""
+
+    def __init__(self, *, unix_offset: float, entropy: Entropy) -> None:
+        self.unix_offset = unix_offset
+        self.entropy = entropy
+        self.key: StaticKey | None = None
+        self.mtu = 1420
+        self.udp_offload = True
+        self.peers: dict[bytes, Peer] = {}
+        self.routes: PrefixTable[Peer] = PrefixTable()
+        self.slots: dict[int, Slot] = {}
+        self.transmits: list[Transmit] = []
+        self.events: list[Event] = []
+        self.drops: Counter[Drop] = Counter()
+        self._deadlines: list[tuple[float, int, Peer]] = []
+        self._order = count()
+
+    def drop(self, reason: Drop, peer: Peer | None = None, times: int = 1) -> None:
+        """Count refusals; those that a peer is to blame for count for it too."""
+        if not times:
+            return
+        if peer is not None:
+            peer.drops[reason] += times
+        self.drops[reason] += times
+
+    def note(self, kind: Kind, peer: Peer, detail: str = "") -> None:
+        if len(self.events) < MAX_EVENTS:
+            self.events.append(Event(kind, peer.public_key, detail))
+
+    def jitter(self) -> float:
+        return int.from_bytes(self.entropy(2), "big") / 65536 * REKEY_TIMEOUT_JITTER
+
+    # indices
+
+    def new_index(self, slot: Slot) -> int:
+        """Give `slot` a random index that no other one has."""
+        while (index := int.from_bytes(self.entropy(4), "little")) in self.slots:
+            pass
+        self.slots[index] = slot
+        return index
+
+    def forget_keypair(self, keypair: Keypair | None) -> None:
+        if keypair is not None:
+            self.slots.pop(keypair.local, None)
+
+    def forget_handshake(self, peer: Peer) -> None:
+        if peer.handshake is not None:
+            self.slots.pop(peer.handshake_index, None)
+            peer.handshake = None
+
+    def forget_keys(self, peer: Peer) -> None:
+        """Let go of all keys of a peer. Python cannot overwrite them; nothing refers to them any more."""
+        self.forget_handshake(peer)
+        for keypair in peer.keypairs():
+            self.forget_keypair(keypair)
+        peer.previous = peer.current = peer.next = None
+
+    # peers
+
+    def add_peer(self, public_key: bytes) -> Peer:
+        peer = Peer(public_key, self.static_static(public_key))
+        self.peers[public_key] = peer
+        return peer
+
+    def static_static(self, public_key: bytes) -> bytes | None:
+        if self.key is None:
+            return None
+        try:
+            return dh(self.key.private, public_key)
+        except HandshakeError:
+            return None
+
+    def remove_peer(self, peer: Peer) -> None:
+        self.forget_keys(peer)
+        self.clear_routes(peer)
+        peer.staged.clear()
+        peer.removed = True
+        del self.peers[peer.public_key]
+
+    def add_route(self, network: Network, peer: Peer) -> None:
+        """Send `network` to `peer`; whoever had exactly this network before loses it."""
+        before = self.routes.get(network)
+        if before is not None:
+            before.allowed_ips.pop(network, None)
+        self.routes[network] = peer
+        peer.allowed_ips[network] = None
+
+    def clear_routes(self, peer: Peer) -> None:
+        for network in peer.allowed_ips:
+            del self.routes[network]
+        peer.allowed_ips.clear()
+
+    # sending
+
+    def transmit(self, endpoint: Endpoint, buffers: list[Buffer], segment: int) -> None:
+        """Queue a train, cut into what one sendmsg takes. `buffers` come in pairs, a pair for each datagram."""
+        fits = 2 * min(MAX_TRAIN_SEGMENTS, MAX_TRAIN // segment or 1)
+        for at in range(0, len(buffers), fits):
+            self.transmits.append(Transmit(endpoint, buffers[at : at + fits], segment))
+
+    # time
+
+    def arm(self, peer: Peer) -> None:
+        """Wake up for the peer's earliest deadline, if that is earlier than what is planned."""
+        deadline, _ = peer.timers.earliest()
+        if deadline < peer.scheduled and not (peer.lease_over and deadline == peer.timers.lease):
+            peer.scheduled = deadline
+            heapq.heappush(self._deadlines, (deadline, next(self._order), peer))
+
+    def next_deadline(self) -> float | None:
+        while self._deadlines and self._stale(self._deadlines[0]):
+            heapq.heappop(self._deadlines)
+        return self._deadlines[0][0] if self._deadlines else None
+
+    def due_peers(self, *, now: float) -> list[Peer]:
+        """Take the peers whose planned moment has come; `arm` plans them anew."""
+        due = []
+        while self._deadlines and self._deadlines[0][0] <= now:
+            entry = heapq.heappop(self._deadlines)
+            if not self._stale(entry):
+                entry[2].scheduled = NEVER
+                due.append(entry[2])
+        return due
+
+    @staticmethod
+    def _stale(entry: tuple[float, int, Peer]) -> bool:
+        return entry[2].removed or entry[2].scheduled != entry[0]
