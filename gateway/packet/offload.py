@@ -28,6 +28,13 @@ Parts = list[Buffer]
 """One packet or frame in pieces, as writev(2) takes it."""
 
 
+class Frame(NamedTuple):
+    """A frame for the TUN, and the first packet in it: what holds for that one's addresses and ports holds for all."""
+
+    first: Buffer
+    parts: Parts
+
+
 def split(frame: Buffer) -> list[Parts]:
     """Cut a frame into packets with all checksums in place; an empty list when its header does not fit its packet."""
     if len(frame) < VIRTIO.size + 20:
@@ -163,10 +170,10 @@ class _Group:
         self.closed = segment.last or len(segment.payload) < self.size
         return True
 
-    def frame(self, *, pushed: bool) -> Parts:
+    def frame(self, *, pushed: bool) -> Frame:
         """Give the frame for the TUN."""
         if len(self.payloads) < 2 or self.segment is None:
-            return [PLAIN, self.first]
+            return Frame(self.first, [PLAIN, self.first])
         start, end = self.segment.start, self.segment.end
         v4, tcp = self.first[0] >> 4 == 4, _is_tcp(self.first)
         header = bytearray(self.first[:end])
@@ -186,10 +193,11 @@ class _Group:
         else:
             struct.pack_into("!H", header, start + 4, length - start)
         kind = (GSO_TCPV4 if v4 else GSO_TCPV6) if tcp else GSO_UDP
-        return [VIRTIO.pack(NEEDS_CHECKSUM, kind, end, self.size, start, field), header, *self.payloads]
+        virtio = VIRTIO.pack(NEEDS_CHECKSUM, kind, end, self.size, start, field)
+        return Frame(self.first, [virtio, header, *self.payloads])
 
 
-def merge(packets: Iterable[bytes], *, udp: bool = True) -> list[Parts]:
+def merge(packets: Iterable[bytes], *, udp: bool = True) -> list[Frame]:
     """Join consecutive segments of the same flow into frames; the order within every flow is kept.
 
     `packets` are whole IP packets without padding. Only what a split would give back is joined: same headers, sound
