@@ -1,0 +1,123 @@
+"""OpenID Connect Discovery 1.0: what the configured provider says of itself, believed as far as the standard allows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from gateway.errors import ProviderError
+from gateway.identity.http import Egress
+from gateway.settings import LOOPBACK
+
+REFRESH = timedelta(hours=1)
+MAXIMUM_AGE = timedelta(hours=24)
+"""A provider whose metadata cannot be read for a day is not believed any longer."""
+
+RETRY = timedelta(seconds=10)
+"""While the provider is down, strangers' logins cause no more than one request in this time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """The members that a relying party uses (Discovery section 3), checked."""
+
+    issuer: str
+    authorization_endpoint: str
+    token_endpoint: str
+    jwks_uri: str
+    userinfo_endpoint: str | None
+    algorithms: frozenset[str]
+    scopes: frozenset[str]
+    token_auth_methods: frozenset[str]
+    iss_in_response: bool
+
+    @classmethod
+    def read(cls, members: Mapping[str, Any], issuer: str) -> Metadata:
+        """Check a metadata document against the configured issuer. Raises ProviderError that names the member."""
+        if members.get("issuer") != issuer:  # Discovery 4.3: letter for letter, or another provider answers for it
+            raise ProviderError(
+                f"the provider calls itself {_shown(members.get('issuer'))}, configured is {issuer!r}; "
+                "SALLYPORT_OIDC_ISSUER must be the same letter for letter"
+            )
+        return cls(
+            issuer=issuer,
+            authorization_endpoint=_endpoint(members, "authorization_endpoint", issuer),
+            token_endpoint=_endpoint(members, "token_endpoint", issuer),
+            jwks_uri=_endpoint(members, "jwks_uri", issuer),
+            userinfo_endpoint=_endpoint(members, "userinfo_endpoint", issuer)
+            if "userinfo_endpoint" in members
+            else None,
+            algorithms=_texts(members, "id_token_signing_alg_values_supported", "RS256"),
+            scopes=_texts(members, "scopes_supported", "openid"),
+            token_auth_methods=_texts(members, "token_endpoint_auth_methods_supported", "client_secret_basic"),
+            iss_in_response=members.get("authorization_response_iss_parameter_supported") is True,
+        )
+
+
+class Discovery:
+    """The provider's metadata, fetched at first use, then hourly. A failed refresh keeps it for at most a day."""
+
+    def __init__(self, issuer: str, http: Egress) -> None:
+        self._issuer = issuer
+        self._http = http
+        self._known: Metadata | None = None
+        self._fetched_at: datetime | None = None
+        self._failed: tuple[datetime, ProviderError] | None = None
+        self._lock = threading.Lock()
+
+    def metadata(self, *, now: datetime) -> Metadata:
+        """Give metadata that may be used now. Raises ProviderError when there is none."""
+        with self._lock:
+            if self._known is not None and self._younger(REFRESH, now):
+                return self._known
+            if self._failed is None or not timedelta() <= now - self._failed[0] < RETRY:
+                self._fetch(now)
+            if self._known is not None and self._younger(MAXIMUM_AGE, now):
+                return self._known
+            assert self._failed is not None
+            raise ProviderError(str(self._failed[1]))
+
+    def _fetch(self, now: datetime) -> None:
+        # Discovery 4.1: a slash at the end of the issuer goes before the well-known part is appended
+        url = self._issuer.removesuffix("/") + "/.well-known/openid-configuration"
+        try:
+            self._known = Metadata.read(self._http.get_json(url).members, self._issuer)
+            self._fetched_at, self._failed = now, None
+        except ProviderError as error:
+            self._failed = (now, error)
+
+    def _younger(self, age: timedelta, now: datetime) -> bool:
+        """A clock that went back makes everything old, or it would make everything young."""
+        return self._fetched_at is not None and timedelta() <= now - self._fetched_at < age
+
+
+def _endpoint(members: Mapping[str, Any], name: str, issuer: str) -> str:
+    url = members.get(name)
+    if not isinstance(url, str) or len(url) > 2048:
+        raise ProviderError(f"the provider's metadata has no {name}")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ProviderError(f"the provider's {name} is not a URL: {_shown(url)}") from None
+    if parts.fragment or parts.username is not None or not parts.hostname:
+        raise ProviderError(f"the provider's {name} must have a host, no password and no fragment: {_shown(url)}")
+    loopback = urlsplit(issuer).hostname in LOOPBACK and parts.hostname in LOOPBACK
+    if parts.scheme != "https" and not (parts.scheme == "http" and loopback):
+        raise ProviderError(f"the provider's {name} must be https: {_shown(url)}")
+    return url
+
+
+def _texts(members: Mapping[str, Any], name: str, default: str) -> frozenset[str]:
+    values = members.get(name, [default])
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ProviderError(f"the provider's {name} must be a list of texts")
+    return frozenset(values)
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:200]

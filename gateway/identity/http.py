@@ -1,0 +1,180 @@
+"""The one way out to the OpenID provider: what it may reach, how long it may take, how much it may say.
+
+URLs come from the provider's own metadata, so they are hostile until shown otherwise (SSRF). A name is resolved once,
+every address is checked, and the connection goes to the checked address: a second answer of the DNS changes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+
+from gateway.errors import ProviderError
+from gateway.identity import strict_json
+from gateway.settings import LOOPBACK
+
+LARGEST_ANSWER = 1024 * 1024
+"""Bytes. The largest metadata in the field has 10 KiB, the largest key set 30 KiB."""
+
+LONGEST_ANSWER = 10.0
+"""Seconds from the request to the last byte: a drip of single bytes resets every smaller timeout."""
+
+TIMEOUT = httpx2.Timeout(5.0)
+Address = IPv4Address | IPv6Address
+Resolve = Callable[[str, int], list[Address]]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A JSON object from the provider; `max_age` is what Cache-Control allows in seconds, None when it says nothing."""
+
+    members: Mapping[str, Any]
+    max_age: int | None
+
+
+def resolve(host: str, port: int) -> list[Address]:
+    """Ask the system's resolver for every address of a name. Raises OSError."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [ip_address(sockaddr[0]) for *_, sockaddr in found if isinstance(sockaddr[0], str)]
+
+
+class Egress:
+    """Requests to the provider: https, no redirects, no proxies, no private addresses, 1 MiB, 10 s.
+
+    `allow_loopback` is for a provider on this machine and also allows plain http to it. `private_host` is the one name
+    that may resolve to private addresses: the issuer's own, which the operator has chosen.
+    """
+
+    def __init__(
+        self,
+        allow_loopback: bool,
+        *,
+        private_host: str | None = None,
+        resolve: Resolve = resolve,
+        wire: httpx2.BaseTransport | None = None,
+    ) -> None:
+        # No connection is kept: one to a shared address would be used again for another name, unchecked by TLS.
+        wire = wire or httpx2.HTTPTransport(trust_env=False, limits=httpx2.Limits(max_keepalive_connections=0))
+        self.transport = _Guarded(wire, allow_loopback, private_host, resolve)
+        self._client = httpx2.Client(transport=self.transport, trust_env=False, timeout=TIMEOUT)
+
+    @classmethod
+    def for_issuer(cls, issuer: str) -> Egress:
+        """Make the way out that an issuer needs: loopback for one on this machine, its own private name otherwise."""
+        host = urlsplit(issuer).hostname
+        return cls(host in LOOPBACK, private_host=host)
+
+    def get_json(self, url: str, *, bearer: str | None = None) -> Document:
+        """Fetch a JSON object, strictly read. Raises ProviderError."""
+        headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {bearer}"} if bearer else {})
+        try:
+            answer = self._client.get(url, headers=headers)
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise ProviderError(f"{url}: {reason(error)}") from None
+        if answer.status_code != 200:
+            raise ProviderError(f"{url}: answered {answer.status_code}; redirects are not followed")
+        try:
+            members = strict_json.loads_object(answer.content)
+        except ValueError as error:
+            raise ProviderError(f"{url}: the answer {error}") from None
+        return Document(members, _max_age(answer.headers.get("cache-control", "")))
+
+
+class _Guarded(httpx2.BaseTransport):
+    """Checks each request before it leaves and bounds what comes back."""
+
+    def __init__(
+        self, wire: httpx2.BaseTransport, allow_loopback: bool, private_host: str | None, resolve: Resolve
+    ) -> None:
+        self._wire = wire
+        self._allow_loopback = allow_loopback
+        self._private_host = private_host
+        self._resolve = resolve
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        address = self._checked_address(request.url)
+        headers = request.headers.copy()
+        headers["Accept-Encoding"] = "identity"  # a compressed answer could unpack beyond the cap
+        pinned = httpx2.Request(
+            request.method,
+            request.url.copy_with(host=str(address)),
+            headers=headers,
+            stream=request.stream,
+            extensions={**request.extensions, "sni_hostname": request.url.host},
+        )
+        answer = self._wire.handle_request(pinned)
+        if answer.headers.get("content-encoding", "identity") != "identity":
+            answer.close()
+            raise httpx2.RemoteProtocolError("the answer is compressed, which was not asked for")
+        assert isinstance(answer.stream, httpx2.SyncByteStream)
+        return httpx2.Response(answer.status_code, headers=answer.headers, stream=_Bounded(answer.stream))
+
+    def _checked_address(self, url: httpx2.URL) -> Address:
+        if url.scheme not in ("https", "http") or not url.host or url.userinfo:
+            raise httpx2.UnsupportedProtocol("must be an https URL with a host and without a password")
+        try:
+            addresses = self._resolve(url.host, url.port or (443 if url.scheme == "https" else 80))
+        except (OSError, ValueError) as error:
+            raise httpx2.ConnectError(f"{url.host} cannot be resolved: {error}") from None
+        for address in addresses:
+            self._check(address, url)
+        if not addresses:
+            raise httpx2.ConnectError(f"{url.host} has no address")
+        return addresses[0]
+
+    def _check(self, address: Address, url: httpx2.URL) -> None:
+        plain = getattr(address, "ipv4_mapped", None) or address
+        if plain.is_loopback and self._allow_loopback:
+            return
+        if url.scheme != "https":
+            raise httpx2.UnsupportedProtocol("must be https, except for a provider on a loopback address")
+        if plain.is_global and not plain.is_multicast:
+            return
+        if url.host == self._private_host and plain.is_private and not _never_a_provider(plain):
+            return
+        raise httpx2.ConnectError(f"{url.host} is at {address}, an address that no provider may have")
+
+
+class _Bounded(httpx2.SyncByteStream):
+    def __init__(self, stream: httpx2.SyncByteStream) -> None:
+        self._stream = stream
+        self._deadline = time.monotonic() + LONGEST_ANSWER
+
+    def __iter__(self) -> Iterator[bytes]:
+        received = 0
+        for chunk in self._stream:
+            received += len(chunk)
+            if received > LARGEST_ANSWER:
+                raise httpx2.RemoteProtocolError(f"the answer has more than {LARGEST_ANSWER} bytes")
+            if time.monotonic() > self._deadline:
+                raise httpx2.ReadTimeout(f"the answer took longer than {LONGEST_ANSWER:.0f} s")
+            yield chunk
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def _never_a_provider(address: Address) -> bool:
+    """Loopback, link-local (with the clouds' metadata service), unspecified: no operator's choice of a name allows them."""
+    return address.is_loopback or address.is_link_local or address.is_unspecified or address.is_reserved
+
+
+def _max_age(cache_control: str) -> int | None:
+    """RFC 9111 section 5.2.2; `no-store` and `no-cache` count as zero."""
+    if re.search(r"\bno-(store|cache)\b", cache_control, re.IGNORECASE):
+        return 0
+    found = re.search(r"\bmax-age=\"?(\d{1,9})\b", cache_control, re.IGNORECASE)
+    return int(found[1]) if found else None
+
+
+def reason(error: Exception) -> str:
+    """Say what went wrong, also for the errors that have no text."""
+    return str(error) or type(error).__name__
