@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -33,6 +33,23 @@ RECONCILE_EVERY = timedelta(seconds=5)
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A kill that is in force and could not be written yet."""
+
+    session: str
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Killed:
+    """The sessions that a kill ended, and whether it is on the disk already."""
+
+    sessions: tuple[str, ...]
+    recorded: bool
+
+
 class Enforcement:
     """The one way to the tunnel. Thread-safe."""
 
@@ -42,7 +59,7 @@ class Enforcement:
         self._interface = InterfaceConfig(private_key=private_key, listen_port=listen_port)
         self._lock = threading.Lock()
         self._renewals: set[str] = set()
-        self._unwritten: dict[str, tables.Kill] = {}
+        self._unwritten: dict[str, Held] = {}
         self._incarnation: tuple[int, int, int] | None = None
         self._looked_at: datetime | None = None
         self.status = InterfaceStatus()
@@ -68,35 +85,36 @@ class Enforcement:
         with self._lock:
             self._renewals.add(session)
 
-    def kill(self, session: str, *, by: str, reason: str, now: datetime) -> bool:
-        """Kill a session. Says whether that is recorded: with the database's disk full, it is in force all the same.
+    def kill(self, session: str, *, by: str, reason: str, now: datetime) -> Killed:
+        """Kill a session, and whatever its device has opened since. Raises NotFound.
 
-        Raises NotFound. A kill takes access away, so it waits for nothing: what could not be written is held and
-        written by `write_kills` later.
+        A kill takes access away, so it waits for nothing: when it cannot be written it is held, in force all the same,
+        and written by `write_kills` later.
         """
         with reading(self._engine) as db:
-            affected = {session} | {s.id for s in sessions.of_same_device(db, session)}
+            affected = {session, *(alive.id for alive in sessions.of_same_device(db, session))}
         try:
             with writing(self._engine) as db:
                 sessions.kill(db, session, by=by, reason=reason, now=now)
+            recorded = True
         except SQLAlchemyError as error:
             log.error("kill not recorded", session=session, error=str(error))
-            kill = tables.Kill(session=session, killed_at=now, killed_by=by, reason=reason)
             with self._lock:
-                self._unwritten.update(dict.fromkeys(affected, kill))
+                self._unwritten.update(dict.fromkeys(affected, Held(session, by, reason)))
+            recorded = False
         try:
             self.follow(affected, now=now)
         except TunnelError as error:
             log.error("kill waits for the tunnel", session=session, error=str(error))
-        return session not in self._unwritten
+        return Killed(tuple(affected), recorded)
 
     def write_kills(self, *, now: datetime) -> None:
         """Write the kills that could not be written when they were made. Raises SQLAlchemyError while that goes on."""
-        for kill in {kill.session: kill for kill in self._unwritten.values()}.values():
+        for held in set(self._unwritten.values()):
             with writing(self._engine) as db:
-                sessions.kill(db, kill.session, by=kill.killed_by, reason=kill.reason, now=now)
+                sessions.kill(db, held.session, by=held.by, reason=held.reason, now=now)
             with self._lock:
-                self._unwritten = {s: held for s, held in self._unwritten.items() if held.session != kill.session}
+                self._unwritten = {name: kill for name, kill in self._unwritten.items() if kill != held}
 
     def tick(self, *, now: datetime) -> None:
         """Renew leases; look at everything when it is time to, or when something failed. Raises TunnelError."""

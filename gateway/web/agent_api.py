@@ -1,0 +1,201 @@
+"""What an agent may ask for. Every request proves the device key; a report also proves that it is the next one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import Session
+from starlette.requests import Request
+from starlette.responses import Response
+
+from agent import wire
+from gateway.access import audit, credentials, devices, enrolment, sessions
+from gateway.access.audit import Event
+from gateway.access.sessions import EndReason
+from gateway.access.verdicts import remaining_ms, verdict
+from gateway.errors import Forbidden, Malformed, Refused, Unauthenticated, Unavailable
+from gateway.identity import device
+from gateway.identity.device import DeviceKey, VerifiedDeviceClaims
+from gateway.store import tables
+from gateway.store.engine import reading, writing
+from gateway.web.deployment import Deployment
+from gateway.web.operations import Operation, Proof, answer_json
+
+
+def begin_enrolment(gateway: Deployment, _request: Request, body: bytes) -> Response:
+    """Begin to enrol a device, or to log in again on one that is."""
+    now = gateway.clock.now()
+    gateway.clock.check()
+    verified = device.verify_enrolment(body, now=now)
+    with writing(gateway.engine) as db:
+        devices.spend(db, verified.device, verified.claims.get("jti"), now=now)
+        begun = enrolment.begin(db, verified, now=now, entropy=gateway.entropy)
+    return answer_json(
+        {
+            "enrolment": begun.id,
+            "device": begun.device,
+            "login_url": f"{gateway.public_url}/login/{begun.id}",
+            "expires_in": int(enrolment.LIFETIME.total_seconds()),
+        },
+        201,
+    )
+
+
+def confirm_enrolment(gateway: Deployment, request: Request, body: bytes) -> Response:
+    """Finish an enrolment with the code that the login sent to the device's loopback port."""
+    now = gateway.clock.now()
+    gateway.clock.check()
+    name = request.path_params["enrolment"]
+    with reading(gateway.engine) as db:
+        key = DeviceKey.from_jwk(enrolment.pending(db, name, now=now).jwk)
+    verified = device.verify_device(body, key, typ=wire.TYP_CONFIRM, now=now)
+    with writing(gateway.engine) as db:
+        devices.spend(db, verified.device, verified.claims.get("jti"), now=now)
+        code = verified.claims.get("code")
+        login = enrolment.confirm(db, name, verified.device, code, gateway.policy, now=now, entropy=gateway.entropy)
+    return answer_json(
+        {
+            "device": login.device,
+            "user": login.user,
+            "groups": login.groups,
+            "login_expires_at": login.expires_at.timestamp(),
+        }
+    )
+
+
+def begin_session(gateway: Deployment, _request: Request, body: bytes) -> Response:
+    """Open a session; the one that the device had ends."""
+    now = gateway.clock.now()
+    gateway.clock.check()
+    verified = _verify(gateway, body, wire.TYP_SESSION, now=now)
+    try:
+        with writing(gateway.engine) as db:
+            devices.spend(db, verified.device, verified.claims.get("jti"), now=now)
+            before = sessions.live_session(db, verified.device)
+            session = sessions.begin(db, gateway.policy, verified.device, now=now, entropy=gateway.entropy)
+    except Refused as refused:
+        _record_refusal(gateway, Event.SESSION_REFUSED, verified.device, None, refused, now=now)
+        raise
+    if before is not None:
+        gateway.follow([before.id], now=now)
+    told = verdict(session, now=now, lease=gateway.policy.session.lease)
+    return answer_json({**told, "nonce": session.nonce}, 201)
+
+
+def report(gateway: Deployment, request: Request, body: bytes) -> Response:
+    """Judge a posture report. Access that is lost has ended in the tunnel before the answer goes out."""
+    now = gateway.clock.now()
+    with reading(gateway.engine) as db:
+        key = DeviceKey.from_jwk(devices.jwk_of(db, device.device_id_of(body)))
+    verified = device.verify_report(body, key, now=now)
+    if verified.report.session != request.path_params["session"]:
+        raise Malformed("report-of-another-session", "the report names another session than the address")
+    with writing(gateway.engine) as db:
+        before = sessions.own(db, verified.report.session, key.thumbprint, now=now)
+        known = _reach(before)
+        session = sessions.report(db, gateway.policy, key.thumbprint, verified, now=now, entropy=gateway.entropy)
+    if session.ended_at is not None or _reach(session) != known:
+        gateway.follow([session.id], now=now)
+    else:
+        gateway.enforcement.renew(session.id)
+    if session.end_reason == EndReason.DENIED:
+        raise Forbidden("denied", "the policy denies this device", findings=session.findings, tier=session.tier)
+    told = verdict(session, now=now, lease=gateway.policy.session.lease)
+    return answer_json({**told, "nonce": session.nonce})
+
+
+def credential(gateway: Deployment, request: Request, body: bytes) -> Response:
+    """Give the session its tunnel. The gateway's end is ready before the answer goes out."""
+    now = gateway.clock.now()
+    gateway.clock.check()
+    verified = _verify(gateway, body, wire.TYP_CREDENTIAL, now=now)
+    name = request.path_params["session"]
+    try:
+        with writing(gateway.engine) as db:
+            devices.spend(db, verified.device, verified.claims.get("jti"), now=now)
+            session = sessions.own(db, name, verified.device, now=now)
+            public_key = verified.claims.get("public_key")
+            tunnel = credentials.issue(db, gateway.tunnel_end, session, public_key, now=now)
+    except Refused as refused:
+        _record_refusal(gateway, Event.CREDENTIAL_REFUSED, verified.device, name, refused, now=now)
+        raise
+    if not gateway.follow([session.id], now=now):
+        raise Unavailable(
+            "tunnel-unavailable", "the tunnel cannot be reached at the moment; ask again with the same key"
+        )
+    lease_ms = remaining_ms(session.lease_until, now=now)
+    return answer_json({"tunnel": tunnel.to_json(), "lease_ms": lease_ms})
+
+
+def leave(gateway: Deployment, request: Request, _body: bytes) -> Response:
+    """End the session because the device says so."""
+    now = gateway.clock.now()
+    session = authorised_session(gateway, request, now=now)
+    with writing(gateway.engine) as db:
+        sessions.end(
+            db, sessions.own(db, session.id, session.device, now=now), EndReason.LEFT, now=now, actor=session.user
+        )
+    gateway.follow([session.id], now=now)
+    return Response(status_code=204)
+
+
+def authorised_session(gateway: Deployment, request: Request, *, now: datetime) -> tables.Session:
+    """Give the live session that the request's `Authorization: Sallyport <JWS>` is for. The proof is used up."""
+    scheme, _, proof = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "sallyport" or not proof:
+        raise Unauthenticated("proof-missing", "send Authorization: Sallyport with a JWS by the device key")
+    verified = _verify(gateway, proof.strip().encode("latin-1"), wire.TYP_REQUEST, now=now)
+    asked: dict[str, Any] = {"htm": request.method, "htu": request.scope["path"]}
+    if {name: verified.claims.get(name) for name in asked} != asked:
+        raise Unauthenticated("proof-of-another-request", "htm and htu must be the method and the path of this request")
+    with writing(gateway.engine) as db:
+        devices.spend(db, verified.device, verified.claims.get("jti"), now=now)
+        return sessions.own(db, request.path_params["session"], verified.device, now=now)
+
+
+def _verify(gateway: Deployment, body: bytes, typ: str, *, now: datetime) -> VerifiedDeviceClaims:
+    with reading(gateway.engine) as db:
+        key = DeviceKey.from_jwk(devices.jwk_of(db, device.device_id_of(body)))
+    return device.verify_device(body, key, typ=typ, now=now)
+
+
+def _reach(session: tables.Session) -> tuple[Any, ...]:
+    """What the tunnel and the event stream have to be told about at once."""
+    return session.permits, session.rate, session.tier, session.findings, session.resources
+
+
+def _record_refusal(
+    gateway: Deployment, event: Event, by: str, session: str | None, refused: Refused, *, now: datetime
+) -> None:
+    with writing(gateway.engine) as db:
+        audit.record(db, event, now=now, actor=by, device=by, session=session, code=refused.code)
+
+
+def current(db: Session, session: str) -> tables.Session:
+    """Read a session again that is known to exist."""
+    found = db.get(tables.Session, session)
+    assert found is not None
+    return found
+
+
+OPERATIONS = (
+    Operation("POST", "/v1/enrolments", "Begin to enrol a device", Proof.DEVICE, 201, begin_enrolment, body=wire.JOSE),
+    Operation(
+        "POST",
+        "/v1/enrolments/{enrolment}/confirm",
+        "Finish an enrolment with the login's code",
+        Proof.DEVICE,
+        200,
+        confirm_enrolment,
+        body=wire.JOSE,
+    ),
+    Operation("POST", "/v1/sessions", "Open a session", Proof.DEVICE, 201, begin_session, body=wire.JOSE),
+    Operation(
+        "POST", "/v1/sessions/{session}/reports", "Report the posture", Proof.DEVICE, 200, report, body=wire.JOSE
+    ),
+    Operation(
+        "POST", "/v1/sessions/{session}/credential", "Get the tunnel", Proof.DEVICE, 200, credential, body=wire.JOSE
+    ),
+    Operation("DELETE", "/v1/sessions/{session}", "End the session", Proof.DEVICE, 204, leave),
+)

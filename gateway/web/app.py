@@ -1,0 +1,82 @@
+"""The web application: routes, limits, headers. Who may do what stands with each operation."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.errors import GatewayError
+from gateway.web import admin, agent_api, background, events, health, login, openapi, problems
+from gateway.web.deployment import Deployment
+from gateway.web.operations import Operation, Proof
+
+LARGEST_BODY = 64 * 1024
+"""Several times the largest report; everything else is far smaller."""
+
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Strict-Transport-Security": "max-age=31536000",
+    "X-Content-Type-Options": "nosniff",
+}
+
+DESCRIBED = (
+    *agent_api.OPERATIONS,
+    *events.OPERATIONS,
+    *login.OPERATIONS,
+    *admin.OPERATIONS,
+    *health.OPERATIONS,
+)
+OPERATIONS = (
+    *DESCRIBED,
+    Operation("GET", "/openapi.json", "This document", Proof.NOTHING, 200, openapi.endpoint(DESCRIBED)),
+)
+
+
+def make_app(gateway: Deployment, *, work: bool = True) -> Starlette:
+    """Make the application of one gateway. Without `work` nothing happens by itself: a test ticks as it likes."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        task = asyncio.create_task(background.run(gateway)) if work else None
+        yield
+        gateway.notices.close()
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    return Starlette(
+        routes=[operation.route(gateway) for operation in OPERATIONS],
+        middleware=[Middleware(SecurityHeaders)],
+        exception_handlers=dict.fromkeys((GatewayError, HTTPException, *problems.STATUSES), problems.answer),
+        lifespan=lifespan,
+        max_body_size=LARGEST_BODY,
+    )
+
+
+class SecurityHeaders:
+    """Adds the same headers to every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)

@@ -1,0 +1,64 @@
+"""One running gateway: everything that a request may need, put together by `serve` or by a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import structlog
+from sqlalchemy import Engine
+
+from gateway.access.credentials import TunnelEnd
+from gateway.access.enforcement import Enforcement
+from gateway.access.identifiers import Entropy
+from gateway.errors import TunnelError
+from gateway.identity.oidc import RelyingParty
+from gateway.policy.policy import Policy
+from gateway.web.clock import Clock
+from gateway.web.notices import Notices
+
+log = structlog.get_logger()
+
+
+class ProviderCheck:
+    """True for good once the provider was reached: later it may fail without any live session noticing."""
+
+    def __init__(self, provider: RelyingParty) -> None:
+        self._provider = provider
+        self._reached = False
+
+    def reached(self) -> bool:
+        """Say whether the provider has been reached since the start. May ask it, at most every 10 s."""
+        self._reached = self._reached or self._provider.reachable()
+        return self._reached
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What a request may need. `cookie_key` seals the login state, 32 bytes."""
+
+    public_url: str
+    admin_group: str
+    engine: Engine
+    policy: Policy
+    provider: RelyingParty
+    provider_check: ProviderCheck
+    enforcement: Enforcement
+    tunnel_end: TunnelEnd
+    cookie_key: bytes
+    clock: Clock
+    entropy: Entropy
+    notices: Notices = field(default_factory=Notices)
+
+    def follow(self, sessions: Iterable[str], *, now: datetime) -> bool:
+        """Make tunnel and event streams follow what was committed. Says whether the tunnel did; it is retried."""
+        changed = list(sessions)
+        try:
+            self.enforcement.follow(changed, now=now)
+        except TunnelError as error:
+            log.warning("tunnel not reached", sessions=changed, error=str(error))
+            return False
+        finally:
+            self.notices.publish(changed)
+        return True

@@ -1,0 +1,95 @@
+"""The browser's part of a login: to the provider, back from it, and on to where it began.
+
+The state is sealed in a cookie of the browser that began, so a callback that somebody else prepared is refused. The only
+places that a redirect can lead to are the provider, the loopback address that the device signed, and our own pages.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from gateway.access import administrators, audit, enrolment
+from gateway.access.audit import Event
+from gateway.errors import Refused, Unauthenticated
+from gateway.identity import login_state
+from gateway.identity.oidc import VerifiedLogin
+from gateway.store.engine import reading, writing
+from gateway.web.deployment import Deployment
+from gateway.web.operations import Operation, Proof
+
+LOGIN_COOKIE = "__Host-sallyport-login"
+ADMIN_COOKIE = "__Host-sallyport-admin"
+ADMIN = "admin"
+ENROLMENT = "enrolment:"
+STATE_SECONDS = 600
+
+
+def login_device(gateway: Deployment, request: Request, _body: bytes) -> Response:
+    """Send the browser to the provider to log in on a device."""
+    now = gateway.clock.now()
+    with reading(gateway.engine) as db:
+        pending = enrolment.pending(db, request.path_params["enrolment"], now=now)
+    return _to_provider(gateway, ENROLMENT + pending.id, now=now)
+
+
+def login_administrator(gateway: Deployment, _request: Request, _body: bytes) -> Response:
+    """Send the browser to the provider to log in as an administrator."""
+    return _to_provider(gateway, ADMIN, now=gateway.clock.now())
+
+
+def callback(gateway: Deployment, request: Request, _body: bytes) -> Response:
+    """Take the browser back from the provider. The state cookie is used up, whatever comes of it."""
+    now = gateway.clock.now()
+    gateway.clock.check()
+    cookie = request.cookies.get(LOGIN_COOKIE)
+    if cookie is None:
+        raise Unauthenticated("login-not-begun", "this browser has not begun a login here, or it took too long")
+    state = login_state.unseal(cookie, gateway.cookie_key, now=now)
+    login = gateway.provider.finish(request.query_params, state, now=now)
+    answer = _finish(gateway, login, now=now)
+    answer.delete_cookie(LOGIN_COOKIE, path="/", secure=True, httponly=True, samesite="lax")
+    return answer
+
+
+def _to_provider(gateway: Deployment, purpose: str, *, now: datetime) -> Response:
+    begun = gateway.provider.begin(purpose, entropy=gateway.entropy, now=now)
+    answer = RedirectResponse(begun.url, 303)
+    _set_cookie(answer, LOGIN_COOKIE, login_state.seal(begun.state, gateway.cookie_key), STATE_SECONDS)
+    return answer
+
+
+def _finish(gateway: Deployment, login: VerifiedLogin, *, now: datetime) -> Response:
+    try:
+        if login.purpose == ADMIN:
+            return _admit(gateway, login, now=now)
+        with writing(gateway.engine) as db:
+            name = login.purpose.removeprefix(ENROLMENT)
+            return RedirectResponse(enrolment.bind(db, name, login, now=now, entropy=gateway.entropy), 303)
+    except Refused as refused:
+        event = Event.ADMINISTRATOR_REFUSED if login.purpose == ADMIN else Event.LOGIN_REFUSED
+        with writing(gateway.engine) as db:
+            audit.record(db, event, now=now, actor=login.user, issuer=login.issuer, code=refused.code)
+        raise
+
+
+def _admit(gateway: Deployment, login: VerifiedLogin, *, now: datetime) -> Response:
+    with writing(gateway.engine) as db:
+        cookie = administrators.begin(db, login, gateway.admin_group, now=now, entropy=gateway.entropy)
+    answer = RedirectResponse("/v1/admin/me", 303)
+    _set_cookie(answer, ADMIN_COOKIE, cookie, int(administrators.LIFETIME.total_seconds()))
+    return answer
+
+
+def _set_cookie(answer: Response, name: str, value: str, seconds: int) -> None:
+    """RFC 6265bis: `__Host-` needs Secure, Path=/ and no Domain. Lax, because the provider sends the browser back."""
+    answer.set_cookie(name, value, max_age=seconds, path="/", secure=True, httponly=True, samesite="lax")
+
+
+OPERATIONS = (
+    Operation("GET", "/login/admin", "Log in as an administrator", Proof.NOTHING, 303, login_administrator),
+    Operation("GET", "/login/{enrolment}", "Log in on a device", Proof.NOTHING, 303, login_device),
+    Operation("GET", "/callback", "Come back from the provider", Proof.BROWSER, 303, callback),
+)

@@ -1,0 +1,77 @@
+"""An operation: one method on one path, who may use it, and what it does. The routes and the OpenAPI document follow."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from gateway.web.deployment import Deployment
+
+BODY_SECONDS = 10
+"""A body of 64 KiB that takes longer is a client that holds a place."""
+
+
+class Proof(enum.Enum):
+    """What a caller must show."""
+
+    NOTHING = "nothing"
+    DEVICE = "a JWS by the device key"
+    BROWSER = "the cookie of the browser that began"
+    ADMINISTRATOR = "the administrator's cookie"
+    ADMINISTRATOR_CSRF = "the administrator's cookie and CSRF token"
+
+
+Plain = Callable[[Deployment, Request, bytes], Response]
+Streaming = Callable[[Deployment, Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """`work` runs in a thread with the whole body; `stream` runs on the event loop. One of the two is given."""
+
+    method: str
+    path: str
+    summary: str
+    proof: Proof
+    success: int
+    work: Plain | None = None
+    stream: Streaming | None = None
+    body: str | None = None
+
+    def route(self, deployment: Deployment) -> Route:
+        """Make the Starlette route."""
+
+        async def endpoint(request: Request) -> Response:
+            if self.stream is not None:
+                return await self.stream(deployment, request)
+            assert self.work is not None
+            return await run_in_threadpool(self.work, deployment, request, await _body(request, self.body))
+
+        return Route(self.path, endpoint, methods=[self.method])
+
+
+async def _body(request: Request, media_type: str | None) -> bytes:
+    if media_type is None:
+        return b""
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given != media_type:
+        raise HTTPException(415, f"the body must be {media_type}")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.body()
+    except TimeoutError:
+        raise HTTPException(408, f"the body did not arrive within {BODY_SECONDS} s") from None
+
+
+def answer_json(members: dict[str, Any], status: int = 200) -> Response:
+    """Answer with JSON."""
+    return JSONResponse(members, status)

@@ -1,0 +1,164 @@
+"""Serve: put the gateway together from its settings and run it until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import ssl
+import sys
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from urllib.parse import urlsplit
+
+import structlog
+import uvicorn
+
+from gateway.access.addresses import Pool
+from gateway.access.credentials import TunnelEnd
+from gateway.access.enforcement import Enforcement
+from gateway.access.tunnel import SOCKETS, UapiTunnel
+from gateway.errors import HostError, SettingsError
+from gateway.identity.http import Egress
+from gateway.identity.oidc import RelyingParty
+from gateway.policy.load import load_policy
+from gateway.policy.policy import Policy
+from gateway.settings import LOOPBACK, Settings
+from gateway.store.engine import open_engine
+from gateway.store.migrate import upgrade
+from gateway.web import certificate, state
+from gateway.web.app import make_app
+from gateway.web.clock import Clock
+from gateway.web.deployment import Deployment, ProviderCheck
+
+DRAIN_SECONDS = 2
+
+log = structlog.get_logger()
+
+
+def serve(settings: Settings, *, policy_dir: Path, issuer: str, self_signed: bool) -> int:
+    """Run the gateway. Returns when SIGTERM or SIGINT ends it.
+
+    Raises GatewayError with what is wrong when it cannot start; nothing is served then.
+    """
+    policy = load_policy(policy_dir)
+    clock = Clock()
+    with state.locked(settings.state_dir), _bind(settings) as listener:
+        tls = _tls(settings, self_signed=self_signed, now=clock.now())
+        gateway = assemble(settings, policy=policy, issuer=issuer, clock=clock)
+        log.info("policy loaded", policy=policy.name, version=policy.version)
+        server = _Server(_configuration(gateway, tls), gateway)
+        # uvicorn raises the signal again when it has stopped; by then there is nothing left to end.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        asyncio.run(server.serve([listener]))
+        gateway.engine.dispose()
+    return 0
+
+
+def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -> Deployment:
+    """Put a gateway together: database, keys, policy, provider, tunnel. Nothing is contacted yet but the database."""
+    engine = open_engine(settings.database_url)
+    upgrade(engine)
+    provider = _provider(settings, issuer)
+    end = TunnelEnd(
+        private_key=state.clamped(state.kept_key(settings.state_dir / "tunnel.key", os.urandom)),
+        listen_port=settings.tunnel_endpoint[1],
+        endpoint=_host_port(*settings.tunnel_endpoint),
+        pool=Pool(settings.tunnel_addresses),
+        mtu=settings.tunnel_mtu,
+    )
+    tunnel = UapiTunnel(SOCKETS / f"{settings.tunnel_interface}.sock")
+    return Deployment(
+        public_url=settings.public_url,
+        admin_group=settings.admin_group,
+        engine=engine,
+        policy=policy,
+        provider=provider,
+        provider_check=ProviderCheck(provider),
+        enforcement=Enforcement(engine, tunnel, end.private_key, end.listen_port),
+        tunnel_end=end,
+        cookie_key=state.kept_key(settings.state_dir / "cookie.key", os.urandom),
+        clock=clock,
+        entropy=os.urandom,
+    )
+
+
+def _provider(settings: Settings, issuer: str) -> RelyingParty:
+    host = urlsplit(issuer).hostname
+    return RelyingParty(
+        issuer=issuer,
+        client_id=settings.oidc_client_id,
+        client_secret=settings.oidc_client_secret,
+        redirect_uri=f"{settings.public_url}/callback",
+        groups_claim=settings.oidc_groups_claim,
+        http=Egress(allow_loopback=host in LOOPBACK, private_host=host),
+    )
+
+
+def _tls(settings: Settings, *, self_signed: bool, now: datetime) -> ssl.SSLContext:
+    chain, key = settings.tls_certificate, settings.tls_key
+    if chain is None or key is None:
+        if not self_signed:
+            raise SettingsError("SALLYPORT_TLS_CERTIFICATE and SALLYPORT_TLS_KEY are not set: the gateway speaks https")
+        made = certificate.ensure(settings.state_dir, settings.public_url, now=now)
+        chain, key = made.chain, made.key
+        pin = f"sallyport-agent enrol {settings.public_url} --ca {made.authority}"
+        print(f"own certificate authority; pin it with: {pin}", file=sys.stderr, flush=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(chain, key)
+    except (ssl.SSLError, OSError) as error:
+        raise SettingsError(f"SALLYPORT_TLS_CERTIFICATE={chain} with SALLYPORT_TLS_KEY={key}: {error}") from None
+    return context
+
+
+def _bind(settings: Settings) -> socket.socket:
+    host, port = settings.listen
+    try:
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=512
+        )
+    except OSError as error:
+        raise HostError(f"SALLYPORT_LISTEN={_host_port(host, port)} cannot be used: {error.strerror}") from None
+
+
+def _configuration(gateway: Deployment, tls: ssl.SSLContext) -> uvicorn.Config:
+    return uvicorn.Config(
+        make_app(gateway),
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        ssl_context_factory=lambda _config, _default: tls,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=2_000,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Says when it listens, and lets the event streams end when it is told to stop."""
+
+    def __init__(self, config: uvicorn.Config, gateway: Deployment) -> None:
+        super().__init__(config)
+        self._gateway = gateway
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or ():
+            print(f"listening on https://{_host_port(*listener.getsockname()[:2])}", file=sys.stderr, flush=True)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._gateway.notices.close()
+        super().handle_exit(sig, frame)
+
+
+def _host_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
