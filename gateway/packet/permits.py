@@ -13,7 +13,7 @@ from gateway.packet.prefixes import Network, PrefixTable
 PROTOCOLS = {"tcp": ip.TCP, "udp": ip.UDP, "icmp": ip.ICMP, "icmpv6": ip.ICMPV6}
 ALLOWED = "<cidr>, or <cidr> followed by tcp, udp, icmp or icmpv6, with /<port> or /<port>-<port> after tcp and udp"
 _TEXT = re.compile(
-    r"(?P<cidr>[0-9A-Fa-f.:/]+)(?: (?P<protocol>[a-z0-9]+)(?:/(?P<low>\d{1,5})(?:-(?P<high>\d{1,5}))?)?)?"
+    r"(?P<cidr>[0-9A-Fa-f.:/]+)(?: (?P<protocol>[a-z0-9]+)(?:/(?P<low>[0-9]{1,5})(?:-(?P<high>[0-9]{1,5}))?)?)?"
 )
 _NAMES = {number: name for name, number in PROTOCOLS.items()}
 ANY_PORT = (0, 65535)

@@ -19,7 +19,9 @@ from gateway.packet.prefixes import Network
 from gateway.wireguard.config import Endpoint, InterfaceConfig, InterfaceStatus, PeerConfig, PeerStatus
 
 MAX_LEASE_MS = 24 * 3600 * 1000
-_ENDPOINT = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)(?:%(?P<scope>\d{1,9}))?\]|(?P<v4>[0-9.]+)):(?P<port>\d{1,5})")
+_ENDPOINT = re.compile(
+    r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)(?:%(?P<scope>[0-9]{1,9}))?\]|(?P<v4>[0-9.]+)):(?P<port>[0-9]{1,5})"
+)
 
 
 class UapiError(Exception):
@@ -89,7 +91,7 @@ def _true(text: str) -> bool:
 
 def _number(low: int, high: int) -> Callable[[str], int]:
     def read(text: str) -> int:
-        if not re.fullmatch(r"\d{1,20}", text) or not low <= int(text) <= high:
+        if not re.fullmatch(r"[0-9]{1,20}", text) or not low <= int(text) <= high:
             raise ValueError(f"must be a number from {low} to {high}")
         return int(text)
 

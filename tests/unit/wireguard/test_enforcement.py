@@ -1,0 +1,200 @@
+"""What a session may reach, and until when: permits, leases, allowed sources, rates."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+import pytest
+
+from gateway.packet.drop import Drop
+from gateway.packet.offload import PLAIN
+from gateway.packet.permits import Permit
+from gateway.wireguard.config import InterfaceConfig, PeerConfig
+from gateway.wireguard.events import Kind
+from gateway.wireguard.messages import INITIATION
+from tests.sim.wire import pair, tcp, udp4, udp6
+
+WIKI = udp4("10.0.0.1", "10.0.0.2", dport=80)
+PAYROLL = udp4("10.0.0.1", "10.0.0.2", dport=443)
+WIKI_ONLY = (Permit.parse("10.0.0.2/32 udp/80"),)
+BOTH = (*WIKI_ONLY, Permit.parse("10.0.0.2/32 udp/443"))
+
+
+def change(world, gateway, client, **fields):
+    gateway.interface.configure(InterfaceConfig(peers=(PeerConfig(client.public, **fields),)), now=world.now)
+
+
+def permit(world, gateway, client, permits):
+    change(world, gateway, client, replace_permits=True, permits=permits)
+
+
+def test_a_peer_without_permits_is_stock_wireguard():
+    world, client, gateway = pair()
+    world.send(client, PAYROLL)
+    assert gateway.received == [PAYROLL]
+
+
+def test_an_empty_set_of_permits_reaches_nothing():
+    world, client, gateway = pair()
+    permit(world, gateway, client, ())
+    world.send(client, WIKI)
+    assert gateway.received == []
+    assert gateway.interface.status(now=world.now).peers[0].drops == {Drop.NOT_PERMITTED: 1}
+
+
+def test_permits_rule_the_next_packet_of_a_live_session_in_both_directions():
+    world, client, gateway = pair()
+    permit(world, gateway, client, BOTH)
+    answer = udp4("10.0.0.2", "10.0.0.1", sport=443, dport=40000)
+    world.send(client, PAYROLL)
+    world.send(gateway, answer)
+    permit(world, gateway, client, WIKI_ONLY)
+    handshakes = sum(d[0] == INITIATION for _, _, d in world.log)
+    world.send(client, PAYROLL)
+    world.send(gateway, answer)
+    world.send(client, WIKI)
+    assert gateway.received == [PAYROLL, WIKI]
+    assert client.received == [answer]
+    assert sum(d[0] == INITIATION for _, _, d in world.log) == handshakes
+
+
+def test_what_waits_for_a_handshake_is_judged_again_when_it_leaves():
+    world, client, gateway = pair()
+    permit(world, gateway, client, BOTH)
+    world.send(client, PAYROLL)
+    answer = udp4("10.0.0.2", "10.0.0.1", sport=443, dport=40000)
+    client.interface.configure(InterfaceConfig(private_key=client.private), now=world.now)
+    gateway.interface.configure(InterfaceConfig(private_key=gateway.private), now=world.now)
+    world.tamper = lambda *_: []
+    world.send(gateway, answer)
+    permit(world, gateway, client, ())
+    world.tamper = lambda _s, _t, data: [data]
+    world.advance(6)
+    assert client.received == []
+
+
+def test_a_denied_flow_is_an_event_but_not_for_every_packet():
+    world, client, gateway = pair()
+    permit(world, gateway, client, WIKI_ONLY)
+    for _ in range(50):
+        world.send(client, PAYROLL)
+    denied = [e for e in gateway.interface.events() if e.kind is Kind.DENIED_FLOW]
+    assert [str(e) for e in denied] == [
+        f"event=denied_flow public_key={client.public.hex()} destination=10.0.0.2 protocol=17 port=443"
+    ]
+
+
+def test_a_lease_ends_by_itself_and_the_old_key_gets_no_handshake():
+    world, client, gateway = pair()
+    change(world, gateway, client, lease_ms=60_000)
+    world.send(client, WIKI)
+    world.advance(59.9)
+    world.send(client, WIKI)
+    world.advance(0.2)
+    at = len(world.log)
+    world.send(client, WIKI)
+    assert len(gateway.received) == 2
+    world.advance(30)
+    assert [d[0] for s, _, d in world.log[at:] if s == gateway.address] == []
+    assert gateway.interface.drops[Drop.LEASE_ENDED] > 0
+    assert Kind.LEASE_ENDED in [e.kind for e in gateway.interface.events()]
+
+
+def test_a_process_that_slept_past_the_lease_forwards_nothing_on_waking():
+    world, client, gateway = pair()
+    change(world, gateway, client, lease_ms=60_000)
+    world.send(client, WIKI)
+    caught: list[bytes] = []
+    world.tamper = lambda _s, _t, data: caught.append(data) or []
+    world.send(client, WIKI)
+    world.tamper = lambda _s, _t, data: [data]
+    world.now += 61  # nobody called handle_deadline
+    world.inject(client.address, gateway.address, caught[0])
+    gateway.interface.send(memoryview(PLAIN + udp4("10.0.0.2", "10.0.0.1")), now=world.now)
+    world.settle()
+    assert len(gateway.received) == 1
+    assert client.received == []
+
+
+def test_a_renewed_lease_goes_on_in_the_same_session():
+    world, client, gateway = pair()
+    change(world, gateway, client, lease_ms=60_000)
+    world.send(client, WIKI)
+    for _ in range(10):
+        world.advance(20)
+        change(world, gateway, client, lease_ms=60_000)
+        world.send(client, WIKI)
+    assert len(gateway.received) == 11
+
+
+def test_a_lease_of_zero_ends_it_now_and_a_later_one_opens_it_again():
+    world, client, gateway = pair()
+    world.send(client, WIKI)
+    change(world, gateway, client, lease_ms=0)
+    world.send(client, WIKI)
+    assert len(gateway.received) == 1
+    assert gateway.interface.status(now=world.now).peers[0].lease_ms == 0
+    change(world, gateway, client, lease_ms=60_000)
+    world.advance(20)
+    assert len(gateway.received) == 1
+    world.send(client, WIKI)
+    assert len(gateway.received) == 2
+
+
+def test_a_removed_peer_is_a_stranger():
+    world, client, gateway = pair()
+    world.send(client, WIKI)
+    change(world, gateway, client, remove=True)
+    world.send(client, WIKI)
+    world.advance(30)
+    assert len(gateway.received) == 1
+    assert gateway.interface.drops[Drop.UNKNOWN_INDEX] > 0
+    assert gateway.interface.drops[Drop.UNKNOWN_PEER] > 0
+
+
+@pytest.mark.parametrize("packet", [udp4("10.0.0.99", "10.0.0.2"), udp6("fd00::99", "fd00::2")])
+def test_an_inner_source_that_is_not_the_peers_is_dropped(packet):
+    world, client, gateway = pair()
+    world.send(client, packet)
+    assert gateway.received == []
+    assert gateway.interface.drops[Drop.SOURCE_NOT_ALLOWED] == 1
+
+
+def test_a_more_specific_network_steals_the_traffic_and_the_right_to_send_it():
+    world, client, gateway = pair()
+    thief = world.node(3)
+    world.join(thief, gateway)
+    world.send(client, WIKI)
+    network = ip_network("10.0.0.1/32")
+    change(world, gateway, thief, allowed_ips=(network,))
+    world.send(client, WIKI)
+    assert len(gateway.received) == 1
+    owners = {p.public_key: p.allowed_ips for p in gateway.interface.status(now=world.now).peers}
+    assert network not in owners[client.public]
+    assert network in owners[thief.public]
+
+
+def test_one_peer_cannot_reach_another_without_a_permit():
+    world, client, gateway = pair()
+    permit(world, gateway, client, WIKI_ONLY)
+    world.send(client, tcp("10.0.0.1", "10.0.0.3"))
+    assert gateway.received == []
+
+
+def test_update_only_creates_nobody():
+    world, client, gateway = pair()
+    change(world, gateway, client, remove=True)
+    change(world, gateway, client, update_only=True, keepalive=5)
+    assert gateway.interface.status(now=world.now).peers == ()
+
+
+def test_a_rate_drops_what_exceeds_it():
+    world, client, gateway = pair()
+    change(world, gateway, client, rate_rx=1_000_000)
+    for _ in range(200):
+        world.send(client, udp4("10.0.0.1", "10.0.0.2", bytes(1000)))
+    assert gateway.interface.drops[Drop.RATE_EXCEEDED] > 100
+    change(world, gateway, client, rate_rx=0)
+    before = len(gateway.received)
+    world.send(client, WIKI)
+    assert len(gateway.received) == before + 1
