@@ -17,9 +17,6 @@ from gateway.web import admin, agent_api, background, events, health, login, ope
 from gateway.web.deployment import Deployment
 from gateway.web.operations import Operation, Proof
 
-LARGEST_BODY = 64 * 1024
-"""Several times the largest report; everything else is far smaller."""
-
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -59,7 +56,6 @@ def make_app(gateway: Deployment, *, work: bool = True) -> Starlette:
         middleware=[Middleware(SecurityHeaders)],
         exception_handlers=dict.fromkeys((GatewayError, HTTPException, *problems.STATUSES), problems.answer),
         lifespan=lifespan,
-        max_body_size=LARGEST_BODY,
     )
 
 

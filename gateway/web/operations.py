@@ -16,6 +16,9 @@ from starlette.routing import Route
 
 from gateway.web.deployment import Deployment
 
+LARGEST_BODY = 64 * 1024
+"""Bytes: several times the largest report; everything else is far smaller."""
+
 BODY_SECONDS = 10
 """A body of 64 KiB that takes longer is a client that holds a place."""
 
@@ -67,9 +70,18 @@ async def _body(request: Request, media_type: str | None) -> bytes:
         raise HTTPException(415, f"the body must be {media_type}")
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            return await request.body()
+            return await _capped(request)
     except TimeoutError:
         raise HTTPException(408, f"the body did not arrive within {BODY_SECONDS} s") from None
+
+
+async def _capped(request: Request) -> bytes:
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > LARGEST_BODY:
+            raise HTTPException(413, f"the body is larger than {LARGEST_BODY} bytes")
+    return bytes(body)
 
 
 def answer_json(members: dict[str, Any], status: int = 200) -> Response:

@@ -43,6 +43,15 @@ STATUSES: Mapping[type[BaseException], tuple[int, str]] = {
 }
 """Error class to status and, where the error has no code of its own, the code."""
 
+CODES = {
+    404: "not-found",
+    405: "method-not-allowed",
+    408: "body-too-slow",
+    413: "body-too-large",
+    415: "media-type",
+}
+"""Codes of what the routing refuses."""
+
 HIDDEN: Mapping[type[BaseException], str] = {
     IntegrityError: "somebody else changed the same thing at the same moment; ask again",
     SQLAlchemyError: "the database cannot be used at the moment; nothing was changed",
@@ -54,7 +63,7 @@ HIDDEN: Mapping[type[BaseException], str] = {
 def answer(_request: Request, error: Exception) -> Response:
     """Answer an error of any class."""
     if isinstance(error, HTTPException):
-        return problem(error.status_code, _code(error.status_code), error.detail, headers=error.headers)
+        return problem(error.status_code, CODES[error.status_code], error.detail, headers=error.headers)
     kind = next(kind for kind in type(error).__mro__ if kind in STATUSES)
     status, code = STATUSES[kind]
     if status >= 500:
@@ -80,7 +89,3 @@ def problem(
     if status == 503:
         more["Retry-After"] = str(RETRY_SECONDS)
     return JSONResponse(members, status, more, media_type="application/problem+json")
-
-
-def _code(status: int) -> str:
-    return http.HTTPStatus(status).phrase.lower().replace(" ", "-")

@@ -235,16 +235,16 @@ class Device:
             self.session, self.nonce, self.sequence = answer.json()["session"], answer.json()["nonce"], 0
         return answer
 
-    def report_body(self, facts: dict[str, Any] | None = None, **claims: Any) -> str:
+    def report_body(self, differences: dict[str, Any] | None = None, **claims: Any) -> str:
         at = self.world.clock.time.timestamp()
-        given = {name: Fact(value, "test", at) for name, value in {**HEALTHY, **(facts or {})}.items()}
+        given = {name: Fact(value, "test", at) for name, value in {**HEALTHY, **(differences or {})}.items()}
         report = wire.PostureReport(self.session, self.sequence + 1, self.nonce, at, given)
         says = {**report.to_json(), **claims}
         return jwt.encode(says, self.key, "ES256", headers={"typ": wire.TYP_REPORT, "kid": self.id})
 
-    def report(self, facts: dict[str, Any] | None = None, **claims: Any) -> httpx2.Response:
+    def report(self, differences: dict[str, Any] | None = None, **claims: Any) -> httpx2.Response:
         """Report HEALTHY with these differences."""
-        answer = self.post(f"/v1/sessions/{self.session}/reports", self.report_body(facts, **claims))
+        answer = self.post(f"/v1/sessions/{self.session}/reports", self.report_body(differences, **claims))
         if answer.status_code == 200:
             self.nonce, self.sequence = answer.json()["nonce"], answer.json()["sequence"]
         return answer
