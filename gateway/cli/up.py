@@ -16,21 +16,20 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import httpx2
 
-import gateway
 from gateway.errors import HostError
 from gateway.programs import Program, ended
 from gateway.settings import LOOPBACK, Settings
 from gateway.web import certificate
 
 READY_WITHIN: Final = 30.0
-_BIN: Final = Path(sys.executable).parent
+UNBUFFERED: Final = {"PYTHONUNBUFFERED": "1"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -48,9 +47,9 @@ def run(_arguments: argparse.Namespace) -> int:
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     programs: list[Program] = []
     try:
-        environment, authority = _embedded_defaults(settings)
+        authority = _authority(settings)
         for name, command in _commands(settings):
-            programs.append(Program(name, command, environment=environment, listener=_relay))
+            programs.append(Program(name, command, environment=UNBUFFERED, listener=_relay))
         if _wait_until_ready(settings, authority, programs, stopped):
             _say_ready(settings, authority)
         _watch(programs, stopped)
@@ -99,24 +98,11 @@ def _check_free(kind: socket.SocketKind, host: str, port: int, setting: str) -> 
             raise HostError(f"cannot listen on {protocol} {host}:{port} ({error.strerror}): set {setting}") from None
 
 
-def demo_policy() -> Path:
-    """The folder of the policy for machines that only look around; it stands beside the package or inside it."""
-    package = Path(gateway.__file__).parent
-    return next(p for p in (package / "_policies/demo", package.parent / "policies/demo") if p.is_dir())
-
-
-def _embedded_defaults(settings: Settings) -> tuple[Mapping[str, str], Path | None]:
-    """Settings that the operator left open, and the authority to pin when the certificate is ours."""
-    defaults = {"PYTHONUNBUFFERED": "1"}
-    if settings.oidc_issuer is None:
-        defaults["SALLYPORT_OIDC_ISSUER"] = "http://{}:{}".format(*settings.development_provider)
-    if settings.policy_dir is None:
-        defaults["SALLYPORT_POLICY_DIR"] = str(demo_policy())
+def _authority(settings: Settings) -> Path | None:
+    """The authority to pin when the certificate is our own; made here, so that it can be named before anything runs."""
     if settings.tls_certificate is not None:
-        return defaults, None
-    made = certificate.ensure(settings.state_dir, settings.public_url, now=datetime.now(UTC))
-    defaults |= {"SALLYPORT_TLS_CERTIFICATE": str(made.chain), "SALLYPORT_TLS_KEY": str(made.key)}
-    return defaults, made.authority
+        return None
+    return certificate.ensure(settings.state_dir, settings.public_url, now=datetime.now(UTC)).authority
 
 
 def _commands(settings: Settings) -> Iterator[tuple[str, list[str]]]:
@@ -125,8 +111,9 @@ def _commands(settings: Settings) -> Iterator[tuple[str, list[str]]]:
         callback = f"{settings.public_url}/callback"
         module = [sys.executable, "-m", "gateway.development"]
         yield "provider", [*module, "--listen", listen, "--redirect-uri", callback]
-    yield "tunnel", [str(_BIN / "sallyport"), "tunnel"]
-    yield "gateway", [str(_BIN / "sallyport"), "serve"]
+    sallyport = [sys.executable, "-m", "gateway"]
+    yield "tunnel", [*sallyport, "tunnel"]
+    yield "gateway", [*sallyport, "serve", "--development"]
 
 
 def _relay(name: str, line: str) -> None:
