@@ -15,6 +15,8 @@ from gateway.errors import SettingsError
 Network = IPv4Network | IPv6Network
 T = TypeVar("T")
 
+AGENT = "SALLYPORT_AGENT_"
+"""What begins like this is the agent's; a machine may run both."""
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -94,7 +96,8 @@ class _Reader:
         return self(name, "", parse) if self._environment.get(full) else None
 
     def refuse_unknown(self) -> None:
-        unknown = sorted(n for n in self._environment if n.startswith("SALLYPORT_") and n not in self._known)
+        named = (n for n in self._environment if n.startswith("SALLYPORT_") and not n.startswith(AGENT))
+        unknown = sorted(n for n in named if n not in self._known)
         if unknown:
             raise SettingsError(f"{unknown[0]} is not a setting; known are {', '.join(sorted(self._known))}")
 

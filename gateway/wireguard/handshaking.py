@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 import struct
+from ipaddress import ip_address
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
@@ -235,6 +235,4 @@ class Handshaking:
 
 def source_bytes(source: Endpoint) -> tuple[bytes, bytes]:
     """Give address (4 or 16 bytes) and port (2 bytes) of a socket address."""
-    return socket.inet_pton(socket.AF_INET if len(source) == 2 else socket.AF_INET6, source[0]), struct.pack(
-        "!H", source[1]
-    )
+    return ip_address(source[0].partition("%")[0]).packed, struct.pack("!H", source[1])

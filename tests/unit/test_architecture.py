@@ -51,8 +51,7 @@ def test_only_the_settings_and_the_drop_in_for_wireguard_go_read_the_environment
     readers = {
         str(p.relative_to(ROOT))
         for p in SOURCES
-        if p.parts[len(ROOT.parts)] == "gateway"
-        and re.search(r"os\.environ\b(?!`)|os\.getenv", p.read_text())
+        if p.parts[len(ROOT.parts)] == "gateway" and re.search(r"os\.environ\b(?!`)|os\.getenv", p.read_text())
     }
     assert readers == {"gateway/settings.py", "gateway/tunnel/__main__.py"}  # the latter: WG_PROCESS_FOREGROUND
 

@@ -1,0 +1,173 @@
+"""The command `sallyport-agent`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from agent import answers, uapi
+from agent.client import Gateway, origin
+from agent.collect import Collection, antivirus
+from agent.errors import AgentError
+from agent.login import log_in
+from agent.run import Agent
+from agent.state import State
+from agent.status import StatusBoard, flows, picture
+from agent.tunnel import BACKENDS, INTERFACE, Tunnel
+from agent.watch import Watches
+from agent.wire import AGENT_VERSION, Enrolment
+
+STATE_DIR: Final = "SALLYPORT_AGENT_STATE_DIR"
+CLAMD_SOCKET: Final = "SALLYPORT_AGENT_CLAMD_SOCKET"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns the exit status: 0, 1 after `error: …` (for `status`: not connected), 2 for a wrong call."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        return int(parsed.run(parsed, State(_folder())))
+    except AgentError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sallyport-agent", description="Reports this machine's posture and keeps its tunnel up."
+    )
+    parser.add_argument("--version", action="version", version=f"sallyport-agent {AGENT_VERSION}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    enrol = commands.add_parser("enrol", help="bind this machine to a gateway and log in")
+    enrol.add_argument("url", metavar="URL", help="the gateway, for example https://gateway.example.com")
+    enrol.add_argument(
+        "--ca", type=Path, metavar="FILE", help="trust only this authority for the gateway's certificate"
+    )
+    enrol.add_argument("--name", default=socket.gethostname(), help="what administrators call this machine")
+    enrol.set_defaults(run=_enrol)
+
+    login = commands.add_parser("login", help="log in again")
+    login.add_argument("--name", default=socket.gethostname(), help=argparse.SUPPRESS)
+    login.set_defaults(run=_login)
+    for command in (enrol, login):
+        command.add_argument("--no-browser", action="store_true", help="print the address instead of opening a browser")
+
+    run = commands.add_parser("run", help="report and keep the tunnel up, in the foreground")
+    run.add_argument("--interface", default=INTERFACE, help=f"name of the tunnel's interface, {INTERFACE}")
+    run.add_argument("--backend", choices=BACKENDS, help="take this WireGuard and no other")
+    run.set_defaults(run=_run)
+
+    status = commands.add_parser("status", help="connected or not, the tier, what is wrong and how to fix it")
+    status.add_argument("--json", action="store_true", help="for programs")
+    status.set_defaults(run=_status)
+
+    report = commands.add_parser("report", help="show what would be reported")
+    report.add_argument("--print", action="store_true", required=True, help="print the facts as JSON and send nothing")
+    report.set_defaults(run=_report)
+    return parser
+
+
+def _folder() -> Path:
+    folder = Path(os.environ.get(STATE_DIR) or "/var/lib/sallyport-agent")
+    if not folder.is_absolute():
+        raise AgentError(f"{STATE_DIR}={str(folder)!r} must be an absolute path")
+    return folder
+
+
+def _clamd_sockets() -> tuple[Path, ...]:
+    chosen = os.environ.get(CLAMD_SOCKET)
+    if chosen and not Path(chosen).is_absolute():
+        raise AgentError(f"{CLAMD_SOCKET}={chosen!r} must be an absolute path")
+    return (Path(chosen),) if chosen else antivirus.SOCKETS
+
+
+def _enrol(parsed: argparse.Namespace, state: State) -> int:
+    if parsed.ca is not None and not parsed.ca.is_file():
+        raise AgentError(f"--ca {parsed.ca}: there is no such file")
+    url = origin(parsed.url)
+    state.prepare()
+    return _bind(state, url, parsed.ca, parsed)
+
+
+def _login(parsed: argparse.Namespace, state: State) -> int:
+    return _bind(state, state.enrolment().gateway, state.authority(), parsed)
+
+
+def _bind(state: State, url: str, authority: Path | None, parsed: argparse.Namespace) -> int:
+    key = state.key_or_new()
+    gateway = Gateway(url, key, authority)
+    try:
+        user = log_in(gateway, parsed.name, tell=_tell, browser=not parsed.no_browser)
+    finally:
+        gateway.close()
+    state.keep_enrolment(Enrolment(url, key.id, user), authority)
+    print(f"this machine is enrolled at {url} for {user}")
+    return 0
+
+
+def _tell(url: str) -> None:
+    print(f"open this address to log in: {url}", flush=True)
+
+
+def _run(parsed: argparse.Namespace, state: State) -> int:
+    enrolment = state.enrolment()
+    with state.alone():
+        gateway = Gateway(enrolment.gateway, state.key(), state.authority())
+        watches = Watches(_clamd_sockets(), login=state.enrolment_file)
+        tunnel = Tunnel(parsed.interface, parsed.backend)
+        board = StatusBoard(state, enrolment, tunnel, watches.missing)
+        agent = Agent(gateway, Collection(_clamd_sockets()), watches, tunnel, board, say=_say)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: agent.stop())
+        agent.run()
+        watches.close()
+        gateway.close()
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _status(parsed: argparse.Namespace, state: State) -> int:
+    enrolment = state.enrolment()
+    status = state.status()
+    if status is None:
+        print(json.dumps({"state": "stopped"}) if parsed.json else f"the agent is not running; {enrolment.gateway}")
+        return 1
+    now = time.time()
+    peer = _peer(str(status.get("interface")))
+    connected = status.get("state") in ("connected", "unreachable") and flows(peer, now=now)
+    if parsed.json:
+        print(json.dumps({**status, "connected": connected}, indent=2))
+    else:
+        verdict = answers.verdict(status["verdict"]) if status.get("verdict") else None
+        print("\n".join(picture(status, verdict, peer, now=now)))
+    return 0 if connected else 1
+
+
+def _peer(interface: str) -> uapi.PeerState | None:
+    try:
+        return uapi.peer_state(uapi.ask(interface, "get=1\n\n"))
+    except AgentError:
+        return None
+
+
+def _report(_parsed: argparse.Namespace, _state: State) -> int:
+    facts = Collection(_clamd_sockets()).everything(now=time.time())
+    print(json.dumps({name: fact.to_json() for name, fact in sorted(facts.items())}, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

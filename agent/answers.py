@@ -1,0 +1,161 @@
+"""The gateway's answers, read strictly: they are input like any other, and nothing of them is run or written as a path."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from ipaddress import ip_interface, ip_network
+from typing import Any, TypeVar
+
+from agent.errors import Nonsense
+from agent.wire import TunnelConfig
+
+T = TypeVar("T")
+MOST = 256
+"""Findings, resources, addresses or routes of one answer."""
+LONGEST_TEXT = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Why the tier is not better. Times are Unix seconds; `effective` is False while a grace or a warning runs."""
+
+    check: str
+    reason: str
+    tier: str
+    effective: bool
+    since: float
+    grace_until: float | None
+    fix: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Something that may be reached now."""
+
+    name: str
+    destinations: tuple[str, ...]
+    ports: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Where a session stands."""
+
+    session: str
+    tier: str
+    findings: tuple[Finding, ...]
+    resources: tuple[Resource, ...]
+    sequence: int
+    lease_ms: int
+    heartbeat_ms: int
+    policy_version: str
+
+    @property
+    def refused(self) -> list[Finding]:
+        """The findings that take something away now."""
+        return [finding for finding in self.findings if finding.effective]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def verdict(members: object) -> Verdict:
+    """Read a verdict. Raises Nonsense that names the member."""
+    given = _object(members, "the verdict")
+    return Verdict(
+        session=text(given, "session"),
+        tier=text(given, "tier"),
+        findings=_list(given, "findings", _finding),
+        resources=_list(given, "resources", _resource),
+        sequence=_whole(given, "sequence", 0, 2**53),
+        lease_ms=_whole(given, "lease_ms", 0, 24 * 3600 * 1000),
+        heartbeat_ms=_whole(given, "heartbeat_ms", 1000, 24 * 3600 * 1000),
+        policy_version=text(given, "policy_version"),
+    )
+
+
+def tunnel(members: object) -> TunnelConfig:
+    """Read a tunnel configuration: every address, route, key and number is what it should be. Raises Nonsense."""
+    given = _object(members, "tunnel")
+    try:
+        config = TunnelConfig.from_json(given)
+        addresses, routes = [ip_interface(a) for a in config.addresses], [ip_network(r) for r in config.routes]
+        key = base64.b64decode(config.public_key, validate=True)
+        host, _, port = config.endpoint.rpartition(":")
+    except (KeyError, TypeError, ValueError) as error:
+        raise Nonsense(f"the gateway sent a tunnel that cannot be used: {error}") from None
+    sound = (
+        0 < len(addresses) <= MOST
+        and len(routes) <= MOST
+        and len(key) == 32
+        and host.removeprefix("[").removesuffix("]").replace("-", "").replace(".", "").replace(":", "").isalnum()
+        and port.isascii()
+        and port.isdecimal()
+        and 0 < int(port) < 65536
+        and 1280 <= config.mtu <= 65439
+        and 0 <= config.keepalive <= 65535
+    )
+    if not sound:
+        raise Nonsense("the gateway sent a tunnel that cannot be used: addresses, key, endpoint, mtu or keepalive")
+    return config
+
+
+def text(members: Mapping[str, Any], name: str) -> str:
+    """Read a text that is safe to show in a terminal."""
+    value = members.get(name)
+    if not isinstance(value, str) or len(value) > LONGEST_TEXT:
+        raise Nonsense(f"the gateway sent no proper {name}")
+    return "".join(c if c.isprintable() else " " for c in value)
+
+
+def _finding(members: Mapping[str, Any]) -> Finding:
+    return Finding(
+        check=text(members, "check"),
+        reason=text(members, "reason"),
+        tier=text(members, "tier"),
+        effective=members.get("effective") is not False,
+        since=_instant(members, "since") or 0.0,
+        grace_until=_instant(members, "grace_until"),
+        fix=text(members, "fix") if members.get("fix") is not None else None,
+    )
+
+
+def _resource(members: Mapping[str, Any]) -> Resource:
+    named = {name: tuple(_texts(members, name)) for name in ("destinations", "ports")}
+    return Resource(text(members, "name"), named["destinations"], named["ports"])
+
+
+def _texts(members: Mapping[str, Any], name: str) -> list[str]:
+    values = members.get(name)
+    if not isinstance(values, list) or len(values) > MOST:
+        raise Nonsense(f"the gateway sent no proper {name}")
+    return [text({name: value}, name) for value in values]
+
+
+def _list(members: Mapping[str, Any], name: str, read: Callable[[Mapping[str, Any]], T]) -> tuple[T, ...]:
+    values = members.get(name)
+    if not isinstance(values, list) or len(values) > MOST:
+        raise Nonsense(f"the gateway sent no proper {name}")
+    return tuple(read(_object(value, name)) for value in values)
+
+
+def _object(value: object, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise Nonsense(f"the gateway sent no proper {name}")
+    return value
+
+
+def _whole(members: Mapping[str, Any], name: str, low: int, high: int) -> int:
+    value = members.get(name)
+    if type(value) is not int or not low <= value <= high:
+        raise Nonsense(f"the gateway sent no proper {name}")
+    return value
+
+
+def _instant(members: Mapping[str, Any], name: str) -> float | None:
+    value = members.get(name)
+    if value is not None and (type(value) not in (int, float) or not 0 <= value <= 253_402_300_799):
+        raise Nonsense(f"the gateway sent no proper {name}")
+    return value

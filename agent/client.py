@@ -1,0 +1,194 @@
+"""The gateway's HTTP API, as the agent uses it. Every request is signed by the device key; every answer is read strictly."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+
+from agent import answers, wire
+from agent.device_key import DeviceKey
+from agent.errors import AgentError, Nonsense, Problem, Unreachable
+
+LARGEST_ANSWER = 1 << 20
+"""Bytes. A verdict with every finding and resource has some tens of KiB."""
+TIMEOUT = httpx2.Timeout(10.0, connect=5.0)
+SILENCE = 45.0
+"""Seconds without a line on the event stream, three times what the gateway sends at least, before it counts as dead."""
+
+
+class Gateway:
+    """One gateway. Raises Unreachable, Nonsense or Problem; use from one thread, `events` from another."""
+
+    def __init__(self, url: str, key: DeviceKey, authority: Path | None) -> None:
+        """`authority` pins the certificate's issuer; None trusts what the machine trusts."""
+        self.url = origin(url)
+        self._key = key
+        self._trust = _trust(authority)
+        self._client = self._connect()
+        self._streams = self._connect()
+
+    def _connect(self) -> httpx2.Client:
+        return httpx2.Client(verify=self._trust, timeout=TIMEOUT, follow_redirects=False, trust_env=False)
+
+    def begin_enrolment(self, name: str, redirect_uri: str) -> tuple[str, str]:
+        """Begin to enrol, or to log in again. Gives the enrolment's id and the URL for the browser."""
+        claims = {
+            "name": name,
+            "platform": "linux",
+            "agent_version": wire.AGENT_VERSION,
+            "redirect_uri": redirect_uri,
+        }
+        answer = self._post("/v1/enrolments", wire.TYP_ENROLMENT, claims)
+        login_url = answers.text(answer, "login_url")
+        if not login_url.startswith(f"{self.url}/login/"):
+            raise Nonsense("the gateway sent a login address that is not its own; check SALLYPORT_PUBLIC_URL there")
+        return _name(answer, "enrolment"), login_url
+
+    def confirm_enrolment(self, enrolment: str, code: str) -> str:
+        """Finish with the code that the login gave. Gives the user."""
+        answer = self._post(f"/v1/enrolments/{enrolment}/confirm", wire.TYP_CONFIRM, {"code": code})
+        return answers.text(answer, "user")
+
+    def begin_session(self) -> tuple[answers.Verdict, str]:
+        """Open a session. Gives the verdict before any report, and the nonce for the first one."""
+        answer = self._post("/v1/sessions", wire.TYP_SESSION, {})
+        _name(answer, "session")
+        return answers.verdict(answer), answers.text(answer, "nonce")
+
+    def report(self, report: wire.PostureReport) -> tuple[answers.Verdict, str]:
+        """Send a report. Gives the verdict and the nonce for the next one."""
+        answer = self._post(f"/v1/sessions/{report.session}/reports", wire.TYP_REPORT, report.to_json())
+        return answers.verdict(answer), answers.text(answer, "nonce")
+
+    def credential(self, session: str, public_key: str) -> wire.TunnelConfig:
+        """Get the tunnel for a fresh WireGuard key (base64)."""
+        path = f"/v1/sessions/{session}/credential"
+        return answers.tunnel(self._post(path, wire.TYP_CREDENTIAL, {"public_key": public_key}).get("tunnel"))
+
+    def leave(self, session: str) -> None:
+        """End the session."""
+        path = f"/v1/sessions/{session}"
+        self._answer(
+            self._client, self._client.build_request("DELETE", self.url + path, headers=self._proof("DELETE", path))
+        )
+
+    def events(self, session: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Follow a session: (event, data) pairs, until the gateway or the network ends the stream."""
+        path = f"/v1/sessions/{session}/events"
+        timeout = httpx2.Timeout(SILENCE, connect=5.0)
+        try:
+            with self._streams.stream(
+                "GET", self.url + path, headers=self._proof("GET", path), timeout=timeout
+            ) as answer:
+                if answer.status_code != 200:
+                    raise _problem(answer.status_code, answer.read())
+                yield from _events(answer.iter_lines())
+        except httpx2.HTTPError as error:
+            raise Unreachable(f"{self.url}: {error}") from None
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+        self._streams.close()
+
+    def _post(self, path: str, typ: str, claims: Mapping[str, Any]) -> dict[str, Any]:
+        body = self._key.sign(typ, claims, now=time.time())
+        headers = {"content-type": wire.JOSE}
+        return self._answer(
+            self._client, self._client.build_request("POST", self.url + path, content=body, headers=headers)
+        )
+
+    def _proof(self, method: str, path: str) -> dict[str, str]:
+        return {
+            "authorization": f"Sallyport {self._key.sign(wire.TYP_REQUEST, {'htm': method, 'htu': path}, now=time.time())}"
+        }
+
+    def _answer(self, client: httpx2.Client, request: httpx2.Request) -> dict[str, Any]:
+        try:
+            answer = client.send(request, stream=True)
+            try:
+                body = _capped(answer)
+            finally:
+                answer.close()
+        except httpx2.HTTPError as error:
+            raise Unreachable(f"{self.url} cannot be reached: {str(error) or type(error).__name__}") from None
+        if answer.status_code >= 300:
+            raise _problem(answer.status_code, body)
+        return _json(body) if body else {}
+
+
+def origin(url: str) -> str:
+    """The gateway's address as everything else compares it. Raises AgentError."""
+    parts = urlsplit(url)
+    loopback = parts.hostname in ("127.0.0.1", "::1", "localhost")
+    if parts.scheme not in ("https", "http") or not parts.hostname or parts.path not in ("", "/") or parts.query:
+        raise AgentError(f"{url!r} is no gateway address: it must be like https://gateway.example.com")
+    if parts.scheme == "http" and not loopback:
+        raise AgentError(f"{url!r} must be https, except on a loopback address")
+    return url.rstrip("/")
+
+
+def _trust(authority: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=str(authority) if authority else None)
+    except (OSError, ssl.SSLError) as error:
+        raise AgentError(f"{authority} holds no certificate that can be read ({error})") from None
+
+
+def _capped(answer: httpx2.Response) -> bytes:
+    body = bytearray()
+    for piece in answer.iter_bytes():
+        body += piece
+        if len(body) > LARGEST_ANSWER:
+            raise Nonsense(f"the gateway's answer is larger than {LARGEST_ANSWER} bytes")
+    return bytes(body)
+
+
+def _json(body: bytes | str) -> dict[str, Any]:
+    try:
+        members = json.loads(body)
+    except (ValueError, RecursionError):
+        members = None
+    if not isinstance(members, dict):
+        raise Nonsense("what answers is not a Sallyport gateway: it sent no JSON object")
+    return members
+
+
+def _problem(status: int, body: bytes) -> AgentError:
+    try:
+        members = _json(body[:LARGEST_ANSWER])
+        return Problem(status, answers.text(members, "code"), answers.text(members, "detail"), members)
+    except Nonsense:
+        return Unreachable(f"the gateway answered with status {status} and no reason")
+
+
+def _name(answer: Mapping[str, Any], member: str) -> str:
+    """An identifier that becomes part of a path: letters, digits, - and _ only."""
+    name = answers.text(answer, member)
+    if not 0 < len(name) <= 64 or not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
+        raise Nonsense(f"the gateway sent no proper {member}")
+    return name
+
+
+def _events(lines: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Server-sent events (HTML standard, section 9.2.6), as far as this gateway uses them."""
+    name, data = "", ""
+    for line in lines:
+        if len(data) + len(line) > LARGEST_ANSWER:
+            raise Nonsense("the gateway sent an event that has no end")
+        field, _, value = line.partition(":")
+        if not line and data:
+            yield name, _json(data)
+        if not line:
+            name, data = "", ""
+        elif field == "event":
+            name = value.strip()
+        elif field == "data":
+            data += value

@@ -1,0 +1,212 @@
+"""The running agent: opens a session, reports when something changes and inside every lease, keeps the tunnel up.
+
+It decides nothing about access. What it cannot do now it tries again later; the gateway's lease decides what that means.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from agent import answers
+from agent.client import Gateway
+from agent.collect import SLOW, Collection
+from agent.conversation import Conversation
+from agent.errors import AgentError, Nonsense, Problem
+from agent.inbox import Inbox, follow_events
+from agent.posture import LIVELY, Posture
+from agent.schedule import Schedule, SleepDetector, back_off
+from agent.status import StatusBoard, changes
+from agent.tunnel import Tunnel
+from agent.watch import Watches
+
+LOGIN_POLL: Final = 30.0
+"""Seconds between two tries while only a person can help; what they do on this machine is noticed at once."""
+FIRST_FACTS_WITHIN: Final = 30.0
+"""Seconds that the first report waits for slow collectors; later ones carry what they found."""
+
+
+class Agent:
+    """One agent process. `run` returns after `stop`."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        collection: Collection,
+        watches: Watches,
+        tunnel: Tunnel,
+        board: StatusBoard,
+        *,
+        say: Callable[[str], None],
+    ) -> None:
+        self._gateway = gateway
+        self._watches = watches
+        self._tunnel = tunnel
+        self._board = board
+        self._say = say
+        self._stopped = False
+        self._failures = 0
+        self._events: list[tuple[str, str, dict[str, Any]]] = []
+        self._asleep = SleepDetector(boottime=boottime(), monotonic=time.monotonic())
+        self.inbox = Inbox()
+        self._posture = Posture(collection, lambda facts: self.inbox.put("facts", facts))
+        watches.add(self.inbox.fileno(), self.inbox.drain)
+
+    def stop(self) -> None:
+        """End `run` soon. May be called by a signal handler."""
+        self._stopped = True
+        self.inbox.put("stop", None)
+
+    def run(self) -> None:
+        """Keep a session until `stop`; then leave the gateway and take the tunnel down."""
+        try:
+            self._posture.everything()
+            self._await_first_facts()
+            while not self._stopped:
+                self._attempt()
+        finally:
+            self._tunnel.down()
+
+    def _await_first_facts(self) -> None:
+        until = boottime() + FIRST_FACTS_WITHIN
+        while not self._stopped and not self._posture.complete and boottime() < until:
+            self._wait(until - boottime())
+
+    def _attempt(self) -> None:
+        """Live one session, or wait until another try makes sense."""
+        try:
+            conversation = Conversation(self._gateway)
+            self._live(conversation)
+            self._failures = 0
+        except Problem as problem:
+            self._refused(problem)
+        except AgentError as error:
+            self._pause("unreachable", str(error), back_off(self._failures))
+
+    def _refused(self, problem: Problem) -> None:
+        if problem.code in ("login-required", "device-unknown"):
+            self._tunnel.down()
+            self._pause("login-required", "run sallyport-agent login", LOGIN_POLL)
+        elif problem.code == "denied":
+            self._tunnel.down()
+            self._pause("denied", str(problem), LOGIN_POLL)
+        elif problem.code != "session-ended":
+            self._pause("refused", str(problem), back_off(self._failures))
+
+    def _pause(self, state: str, reason: str, seconds: float) -> None:
+        """Wait, but not longer than until something changes that could help."""
+        self._failures += 1
+        if self._board.publish(state, problem=reason):
+            self._say(f"{state}: {reason}")
+        until = boottime() + seconds
+        while not self._stopped and (left := until - boottime()) > 0:
+            changed, news = self._wait(left)
+            if news or "login" in changed:
+                return
+
+    def _wait(self, seconds: float) -> tuple[frozenset[str], bool]:
+        """Wait for a change, and take everything that came. Gives what changed, and whether facts are other ones now."""
+        changed = self._watches.wait(seconds)
+        news = self._posture.refresh(changed)
+        if "antivirus" in changed:
+            self._watches.follow_antivirus()
+        for kind, value in self.inbox.take():
+            if kind == "facts":
+                news |= self._posture.update(value)
+                for name in SLOW:
+                    self._posture.finished(name)
+            elif kind == "event":
+                self._events.append(value)
+        return changed, news
+
+    def _live(self, conversation: Conversation) -> None:
+        """One session, from the first report to its end."""
+        self._report(conversation)
+        self._tunnel.up(conversation.credential(self._tunnel.new_key()))
+        self._board.publish("connected", verdict=conversation.verdict)
+        follow_events(self._gateway, conversation.session, self.inbox)
+        schedule = Schedule(now=boottime(), heartbeat=_heartbeat(conversation), jitter=random.random())  # noqa: S311
+        while not self._stopped:
+            _, news = self._wait(schedule.next() - boottime())
+            if self._ended(conversation):
+                return
+            self._keep(conversation, schedule, news=news)
+        self._leave(conversation)
+
+    def _keep(self, conversation: Conversation, schedule: Schedule, *, news: bool) -> None:
+        """Collect and report what is due."""
+        now = boottime()
+        if schedule.full_due(now=now) or self._asleep.slept(boottime=now, monotonic=time.monotonic()):
+            self._posture.everything()
+            self._watches.follow_antivirus()
+            schedule.collected(now=now)
+            news = True
+        due = schedule.report_due(now=now)
+        if due and not news:
+            self._posture.refresh(LIVELY)
+            self._watches.follow_antivirus()
+        if due or (news and not schedule.failing):
+            self._try_report(conversation, schedule)
+
+    def _try_report(self, conversation: Conversation, schedule: Schedule) -> None:
+        try:
+            self._report(conversation)
+        except AgentError as error:
+            if isinstance(error, Problem) and error.status < 500:
+                raise
+            schedule.failed(now=boottime())
+            if self._board.publish("unreachable", verdict=conversation.verdict, problem=str(error)):
+                self._say(f"unreachable: {error}")
+        else:
+            schedule.reported(now=boottime(), heartbeat=_heartbeat(conversation))
+            self._board.publish("connected", verdict=conversation.verdict)
+
+    def _report(self, conversation: Conversation) -> None:
+        before = conversation.verdict
+        self._announce(before, conversation.report(self._posture.facts))
+
+    def _announce(self, before: answers.Verdict, verdict: answers.Verdict) -> None:
+        for line in changes(before, verdict):
+            self._say(line)
+
+    def _ended(self, conversation: Conversation) -> bool:
+        """Look at the events that came. Says whether the session is over; its tunnel is down then."""
+        events, self._events = self._events, []
+        for session, name, data in events:
+            if session == conversation.session and name == "verdict":
+                self._take_verdict(conversation, data)
+            elif session == conversation.session and name == "ended":
+                reason = str(data.get("reason"))[:100]
+                self._tunnel.down()
+                self._board.publish("ended", problem=f"the session has ended: {reason}")
+                self._say(f"ended: {reason}")
+                return True
+        return False
+
+    def _take_verdict(self, conversation: Conversation, data: dict[str, Any]) -> None:
+        before = conversation.verdict
+        try:
+            news = conversation.told(answers.verdict(data))
+        except Nonsense as error:
+            self._say(f"ignored: {error}")
+            return
+        if news:
+            self._announce(before, conversation.verdict)
+            self._board.publish("connected", verdict=conversation.verdict)
+
+    def _leave(self, conversation: Conversation) -> None:
+        try:
+            self._gateway.leave(conversation.session)
+        except AgentError as error:
+            self._say(f"left without a word: {error}")
+
+
+def _heartbeat(conversation: Conversation) -> float:
+    return conversation.verdict.heartbeat_ms / 1000
+
+
+def boottime() -> float:
+    """Seconds since the machine started, sleep included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

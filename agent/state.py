@@ -1,0 +1,104 @@
+"""The state folder: the device key, the enrolment, the gateway's authority and the status of the running agent."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from agent.device_key import DeviceKey
+from agent.errors import AgentError
+from agent.wire import Enrolment
+
+
+class State:
+    """One folder of mode 0700. Files are replaced as a whole: a full disk or a power cut leaves the old one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._key = folder / "device.pem"
+        self.enrolment_file = folder / "enrolment.json"
+        self._status = folder / "status.json"
+        self._authority = folder / "authority.pem"
+
+    def prepare(self) -> None:
+        """Make the folder. Raises AgentError when that cannot be."""
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise AgentError(f"{self.folder} cannot be made ({error.strerror}); run this as root") from None
+
+    def key(self) -> DeviceKey:
+        """Load the device key. Raises AgentError."""
+        return DeviceKey.load(self._key)
+
+    def key_or_new(self) -> DeviceKey:
+        """Load the device key, or make it. Raises AgentError."""
+        if self._key.is_symlink() or self._key.exists():
+            return self.key()
+        try:
+            return DeviceKey.create(self._key)
+        except OSError as error:
+            raise AgentError(f"{self._key} cannot be written ({error.strerror})") from None
+
+    def enrolment(self) -> Enrolment:
+        """Which gateway this machine belongs to. Raises AgentError when to none."""
+        try:
+            members = json.loads(self.enrolment_file.read_bytes())
+            return Enrolment(str(members["gateway"]), str(members["device"]), str(members["user"]))
+        except FileNotFoundError:
+            raise AgentError("this machine is not enrolled: run sallyport-agent enrol URL") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise AgentError(f"{self.enrolment_file} cannot be read ({error}): enrol again") from None
+
+    def keep_enrolment(self, enrolment: Enrolment, authority: Path | None) -> None:
+        """Remember the gateway and, when one was named, the authority that its certificate must be of."""
+        if authority is not None:
+            self._replace(self._authority, authority.read_bytes())  # it may be this very file, at a second login
+        else:
+            self._authority.unlink(missing_ok=True)
+        self._replace(self.enrolment_file, json.dumps(enrolment.to_json(), indent=2).encode())
+
+    def authority(self) -> Path | None:
+        """The pinned authority, or None: what the machine trusts counts."""
+        return self._authority if self._authority.exists() else None
+
+    def keep_status(self, status: Mapping[str, Any]) -> None:
+        """Publish the running agent's status. A disk that is full must not end a tunnel, so failure is ignored."""
+        with contextlib.suppress(OSError):
+            self._replace(self._status, json.dumps(status, indent=2).encode(), durable=False)
+
+    def status(self) -> dict[str, Any] | None:
+        """What the running agent published last; None when nothing can be read."""
+        try:
+            members = json.loads(self._status.read_bytes())
+        except (OSError, ValueError):
+            return None
+        return members if isinstance(members, dict) else None
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be the only agent that runs on this folder. Raises AgentError when another one does."""
+        self.prepare()
+        with open(os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "rb+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise AgentError(f"another sallyport-agent runs already on {self.folder}") from None
+            try:
+                yield
+            finally:
+                self._status.unlink(missing_ok=True)
+
+    def _replace(self, file: Path, content: bytes, *, durable: bool = True) -> None:
+        fresh = file.with_name(file.name + ".new")
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as opened:
+            opened.write(content)
+            opened.flush()
+            if durable:
+                os.fsync(opened.fileno())
+        fresh.replace(file)

@@ -1,0 +1,245 @@
+"""Our end of WireGuard: brought up from a TunnelConfig, taken down with everything that it added to the machine.
+
+The kernel's WireGuard where it is present, else `sallyport-tunnel`, else wireguard-go. Knows no session and no policy.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Final, Protocol
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from agent import uapi
+from agent.errors import AgentError
+from agent.wire import TunnelConfig
+
+BACKENDS: Final = ("kernel", "sallyport-tunnel", "wireguard-go")
+INTERFACE: Final = "sallyport"
+DIES_WITH_US: Final = ("setpriv", "--pdeathsig", "TERM", "--")
+"""A killed agent leaves no tunnel behind (util-linux; the program keeps its process id)."""
+START_WITHIN: Final = 10.0
+HANDSHAKE_FRESH: Final = 180
+"""Seconds after which a key is not used any more (WireGuard paper, REJECT_AFTER_TIME)."""
+
+
+class Backend(Protocol):
+    """A WireGuard implementation that makes an interface."""
+
+    name: str
+
+    def start(self, interface: str) -> None:
+        """Make the interface. Raises AgentError."""
+
+    def configure(self, interface: str, private_key: bytes, config: TunnelConfig, endpoint: str) -> None:
+        """Give it keys and peer. Raises AgentError."""
+
+    def peer(self, interface: str) -> uapi.PeerState | None:
+        """What it says about the peer."""
+
+    def stop(self) -> None:
+        """Remove the interface that it made."""
+
+
+class Kernel:
+    """The kernel's module, configured by wg(8)."""
+
+    name = "kernel"
+
+    def start(self, interface: str) -> None:
+        if shutil.which("wg") is None:
+            raise AgentError("the kernel's WireGuard needs wg(8): install wireguard-tools")
+        _ip("link", "add", interface, "type", "wireguard")
+        self._interface = interface
+
+    def configure(self, interface: str, private_key: bytes, config: TunnelConfig, endpoint: str) -> None:
+        peer = ["peer", config.public_key, "endpoint", endpoint, "allowed-ips", ",".join(config.routes)]
+        command = [
+            "wg",
+            "set",
+            interface,
+            "private-key",
+            "/dev/stdin",
+            *peer,
+            "persistent-keepalive",
+            str(config.keepalive),
+        ]
+        done = subprocess.run(command, input=base64.b64encode(private_key), capture_output=True, check=False)
+        if done.returncode:
+            raise AgentError(f"wg set {interface}: {done.stderr.decode(errors='replace').strip()}")
+
+    def peer(self, interface: str) -> uapi.PeerState | None:
+        done = subprocess.run(["wg", "show", interface, "dump"], capture_output=True, text=True, check=False)
+        return parse_dump(done.stdout)
+
+    def stop(self) -> None:
+        with contextlib.suppress(AgentError):
+            _ip("link", "delete", self._interface)
+
+
+class Userspace:
+    """A program that serves an interface in the foreground and is configured over UAPI."""
+
+    def __init__(self, name: str, command: list[str]) -> None:
+        self.name = name
+        self._command = command
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, interface: str) -> None:
+        log = {**os.environ, "LOG_LEVEL": "error", "WG_PROCESS_FOREGROUND": "1"}
+        self._process = subprocess.Popen(
+            [*DIES_WITH_US, *self._command, "-f", interface], stdin=subprocess.DEVNULL, env=log, start_new_session=True
+        )
+        deadline = time.monotonic() + START_WITHIN
+        while not _answers(interface):
+            if self._process.poll() is not None:
+                raise AgentError(f"{self.name} ended with status {self._process.returncode}: see its line above")
+            if time.monotonic() > deadline:
+                self.stop()
+                raise AgentError(f"{self.name} made no interface within {START_WITHIN:.0f} s")
+            time.sleep(0.01)
+
+    def configure(self, interface: str, private_key: bytes, config: TunnelConfig, endpoint: str) -> None:
+        uapi.ask(interface, uapi.configuration(private_key, config, endpoint))
+
+    def peer(self, interface: str) -> uapi.PeerState | None:
+        return uapi.peer_state(uapi.ask(interface, "get=1\n\n"))
+
+    def stop(self) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(5.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+
+class Tunnel:
+    """One interface, up from `up` to `down`. The private key lives in memory and nowhere else."""
+
+    def __init__(self, interface: str, backend: str | None) -> None:
+        """`backend` is one of BACKENDS, None takes the first that works."""
+        self.interface = interface
+        self._choices = backends() if backend is None else [b for b in backends() if b.name == backend]
+        if not self._choices:
+            raise AgentError(f"{backend or 'no WireGuard'} is not installed; install one of {', '.join(BACKENDS)}")
+        self._backend: Backend | None = None
+        self._private_key = X25519PrivateKey.generate()
+
+    @property
+    def backend(self) -> str | None:
+        """The name of the backend in use."""
+        return self._backend.name if self._backend else None
+
+    def new_key(self) -> bytes:
+        """Make a fresh key for the next credential. Gives the public half: 32 bytes."""
+        self._private_key = X25519PrivateKey.generate()
+        return self._private_key.public_key().public_bytes_raw()
+
+    def up(self, config: TunnelConfig) -> None:
+        """Bring the interface up, or give the one that is up new keys. Raises AgentError, and then nothing is left."""
+        endpoint = _resolved(config.endpoint)
+        try:
+            if self._backend is None:
+                self._backend = self._started()
+            self._backend.configure(self.interface, self._private_key.private_bytes_raw(), config, endpoint)
+            self._address(config)
+        except BaseException:
+            self.down()
+            raise
+
+    def _started(self) -> Backend:
+        refusals = []
+        for choice in self._choices:
+            try:
+                choice.start(self.interface)
+            except (AgentError, OSError) as error:
+                refusals.append(f"{choice.name}: {error}")
+            else:
+                return choice
+        raise AgentError("no tunnel could be made: " + "; ".join(refusals))
+
+    def _address(self, config: TunnelConfig) -> None:
+        _ip("address", "flush", "dev", self.interface, "scope", "global")
+        for address in config.addresses:
+            _ip("address", "replace", address, "dev", self.interface)
+        _ip("link", "set", self.interface, "mtu", str(config.mtu), "up")
+        for route in config.routes:
+            family = "-6" if ip_network(route).version == 6 else "-4"
+            _ip(family, "route", "replace", route, "dev", self.interface)
+
+    def peer(self) -> uapi.PeerState | None:
+        """What the tunnel says about the gateway; None when there is no tunnel."""
+        if self._backend is None:
+            return None
+        try:
+            return self._backend.peer(self.interface)
+        except AgentError:
+            return None
+
+    def down(self) -> None:
+        """Remove the interface; its addresses and routes go with it."""
+        if self._backend is not None:
+            self._backend.stop()
+            self._backend = None
+
+
+def backends() -> list[Backend]:
+    """The implementations that are installed, best first."""
+    found: list[Backend] = [Kernel()]
+    beside = Path(sys.executable).with_name("sallyport-tunnel")
+    ours = str(beside) if beside.exists() else shutil.which("sallyport-tunnel")
+    for name, path in (("sallyport-tunnel", ours), ("wireguard-go", shutil.which("wireguard-go"))):
+        if path is not None:
+            found.append(Userspace(name, [path]))
+    return found
+
+
+def parse_dump(text: str) -> uapi.PeerState | None:
+    """Read the first peer of `wg show IFNAME dump` (wg(8)); None when there is none."""
+    for line in text.splitlines()[1:]:
+        fields = line.split("\t")
+        if len(fields) == 8 and all(number.isdecimal() for number in fields[4:7]):
+            return uapi.PeerState(int(fields[4]), int(fields[5]), int(fields[6]))
+    return None
+
+
+def _answers(interface: str) -> bool:
+    try:
+        uapi.ask(interface, "get=1\n\n")
+    except AgentError:
+        return False
+    return True
+
+
+def _resolved(endpoint: str) -> str:
+    """The endpoint with a numeric address: UAPI knows no names. Raises AgentError."""
+    host, _, port = endpoint.rpartition(":")
+    try:
+        found = socket.getaddrinfo(host.removeprefix("[").removesuffix("]"), int(port), type=socket.SOCK_DGRAM)
+    except (OSError, ValueError) as error:
+        raise AgentError(f"the tunnel's endpoint {endpoint} cannot be found ({error})") from None
+    address = str(found[0][4][0])
+    return f"[{address}]:{port}" if ip_address(address.partition("%")[0]).version == 6 else f"{address}:{port}"
+
+
+def _ip(*arguments: str) -> None:
+    try:
+        done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise AgentError("ip(8) is missing: install iproute2") from None
+    if done.returncode:
+        raise AgentError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
