@@ -33,12 +33,14 @@ class Program:
         command: Sequence[str],
         *,
         environment: Mapping[str, str] | None = None,
+        inherited: Mapping[str, str] | None = None,
         within: Sequence[str] = (),
         orphaned: signal.Signals = signal.SIGKILL,
         listener: Callable[[str, str], None] | None = None,
     ) -> None:
-        """Start `command`. `environment` is added to this process's own, `within` is a prefix such as `ip netns exec`.
+        """Start `command`. `environment` is added to `inherited` (None: this process's own).
 
+        `within` is a prefix such as `ip netns exec`.
         `orphaned` is the signal that the child gets when this process dies; `listener` hears (name, line). Raises
         HostError when the program does not exist.
         """
@@ -52,6 +54,7 @@ class Program:
         try:
             self._process = subprocess.Popen(
                 ["setpriv", death, "--", *within, "env", *settings, *command],
+                env=inherited,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -103,6 +106,10 @@ class Program:
         """Send a signal; a program that is gone already does not mind."""
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL. Returns at once."""
+        self.signal(signal.SIGKILL)
 
     def end(self, *, grace: float = GRACE) -> None:
         """SIGTERM, and SIGKILL after `grace` seconds. Returns when the process is gone."""

@@ -74,6 +74,11 @@ class Settings:
         return settings
 
 
+def without_settings() -> dict[str, str]:
+    """The environment for programs that must not hear of this one's settings."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("SALLYPORT_")}
+
+
 class _Reader:
     """Reads one setting after the other and remembers which names exist."""
 

@@ -30,15 +30,20 @@ def run(arguments: argparse.Namespace) -> int:
     development = bool(arguments.development)
     return serve(
         settings,
-        policy_dir=settings.policy_dir or _demo_policy(development=development),
+        policy_dir=settings.policy_dir or _policy(development=development),
         issuer=settings.oidc_issuer or _development_issuer(settings, development=development),
         self_signed=development,
     )
 
 
-def _demo_policy(*, development: bool) -> Path:
+def _policy(*, development: bool) -> Path:
     if not development:
         raise SettingsError("SALLYPORT_POLICY_DIR is not set: it must be the folder with your policy")
+    return demo_policy()
+
+
+def demo_policy() -> Path:
+    """The folder of the policy for machines that only look around: inside the installed package, or beside it."""
     package = Path(gateway.__file__).parent
     installed, cloned = package / "_policies" / "demo", package.parent / "policies" / "demo"
     return installed if installed.is_dir() else cloned
