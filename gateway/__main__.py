@@ -23,6 +23,18 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0, 1 after `error: …`, 2 for a wrong command line."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        parsed = _parser(given).parse_args(given)
+        return int(parsed.run(parsed))
+    except GatewayError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sallyport", description="Zero-trust posture and identity gateway.")
     parser.add_argument("--version", action="version", version=f"sallyport {AGENT_VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -30,14 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = commands.add_parser(name, help=purpose, description=purpose)
         if given[:1] == [name]:
             importlib.import_module(f"gateway.cli.{name}").configure(command)
-    parsed = parser.parse_args(given)
-    try:
-        return int(parsed.run(parsed))
-    except GatewayError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return parser
 
 
 if __name__ == "__main__":

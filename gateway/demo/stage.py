@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shutil
 import signal
 import socket
 import sys
@@ -103,11 +105,26 @@ def check_machine() -> None:
     check_tun()
 
 
+def sweep() -> list[str]:
+    """Remove what earlier runs left that were killed before they could: namespaces, folders, sockets. Gives the names."""
+    removed = namespaces.remove_orphans()
+    for folder in Path(tempfile.gettempdir()).glob(f"{namespaces.PREFIX}-*"):
+        if namespaces.is_orphan(folder.name):
+            shutil.rmtree(folder, ignore_errors=True)
+            removed.append(str(folder))
+    for path in SOCKETS.glob("sp*.sock"):
+        owner = re.fullmatch(r"sp(\d+)[ag]\.sock", path.name)
+        if owner and not Path(f"/proc/{owner[1]}").exists():
+            path.unlink(missing_ok=True)
+            removed.append(str(path))
+    return removed
+
+
 @contextlib.contextmanager
 def built(note: Callable[[str], None]) -> Iterator[Stage]:
     """The stage for the length of the `with`. Everything on it has ended and is removed afterwards."""
     check_machine()
-    for name in namespaces.remove_orphans():
+    for name in sweep():
         note(f"removed {name}, left behind by a run that was killed")
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{namespaces.owner_mark()}-")))

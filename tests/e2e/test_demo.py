@@ -1,0 +1,188 @@
+"""The demo as a newcomer runs it: six steps observed in packets, nothing left behind, clear words when something lacks."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.demo import namespaces
+from gateway.demo.stage import sweep
+from gateway.demo.steps import CUT_WITHIN, NAMES, missing_events
+from tests.sim.hosts import interface_names, namespace_names
+
+DEMO = [sys.executable, "-m", "gateway", "demo"]
+
+
+class Remains:
+    """What a run may leave behind: namespaces, interfaces, processes, sockets, temporary folders."""
+
+    def __init__(self) -> None:
+        self.before = self._now()
+
+    @staticmethod
+    def _now() -> dict[str, set[str]]:
+        sockets = Path("/var/run/wireguard")
+        return {
+            "namespaces": namespace_names(),
+            "interfaces": interface_names(),
+            "sockets": {path.name for path in sockets.glob("sp*.sock")} if sockets.exists() else set(),
+            "folders": {path.name for path in Path("/tmp").glob(f"{namespaces.PREFIX}-*")},
+        }
+
+    def left(self) -> dict[str, set[str]]:
+        now = self._now()
+        return {kind: now[kind] - self.before[kind] for kind in now if now[kind] - self.before[kind]}
+
+
+def descendants(pid: int) -> set[int]:
+    """Every process below one."""
+    listed = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    parents = {int(line.split()[0]): int(line.split()[1]) for line in listed.splitlines()}
+    found: set[int] = set()
+    while more := {child for child, parent in parents.items() if parent in {pid, *found}} - found:
+        found |= more
+    return found
+
+
+def start(*arguments: str, output: Path) -> subprocess.Popen[str]:
+    with output.open("w") as file:
+        return subprocess.Popen([*DEMO, *arguments], cwd="/", stdout=file, stderr=subprocess.STDOUT, text=True)
+
+
+def said(output: Path, text: str, *, within: float = 60.0) -> None:
+    deadline = time.monotonic() + within
+    while text not in output.read_text():
+        assert time.monotonic() < deadline, output.read_text()
+        time.sleep(0.02)
+
+
+def gone(pids: set[int], *, within: float = 10.0) -> bool:
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        if not any(Path(f"/proc/{pid}").exists() for pid in pids):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Two demos at the same time, from another folder than the clone."""
+    folder = tmp_path_factory.mktemp("demo")
+    remains = Remains()
+    outputs = [folder / "one.log", folder / "two.log"]
+    started = [start("--json", str(output.with_suffix(".json")), output=output) for output in outputs]
+    statuses = [run.wait(240) for run in started]
+    results = [json.loads(output.with_suffix(".json").read_text()) for output in outputs]
+    for status, result, output in zip(statuses, results, outputs, strict=True):
+        result.update(status=status, output=output.read_text(), left=remains.left())
+    return results
+
+
+def test_every_run_succeeds_also_two_at_once(runs: list[dict[str, Any]]) -> None:
+    assert [run["status"] for run in runs] == [0, 0], "\n".join(run["output"] for run in runs)
+
+
+@pytest.mark.parametrize("number", range(len(NAMES)), ids=[name.replace(" ", "-") for name in NAMES])
+def test_each_step_was_observed(runs: list[dict[str, Any]], number: int) -> None:
+    for run in runs:
+        step = run["steps"][number]
+        assert set(step) == {"name", "expected", "observed", "milliseconds", "ok"}
+        assert step["name"] == NAMES[number]
+        assert step["ok"] is True, step
+        assert step["milliseconds"] > 0
+        assert step["observed"] in run["output"]
+
+
+def test_the_established_flow_ends_within_two_seconds_of_the_changed_fact(runs: list[dict[str, Any]]) -> None:
+    for run in runs:
+        assert 0 < run["time_to_contain_ms"] <= CUT_WITHIN == 2000
+        assert run["time_to_contain_ms"] == run["steps"][2]["milliseconds"]
+
+
+def test_the_agent_showed_why_and_the_fix_that_was_then_typed(runs: list[dict[str, Any]]) -> None:
+    for run in runs:
+        shown = run["output"].split("agent: quarantine: the firewall is off")[1].splitlines()[0].split("; fix: ")[1]
+        assert f"typed: {shown}" in run["output"]
+
+
+def test_a_run_leaves_nothing_behind(runs: list[dict[str, Any]]) -> None:
+    assert [run["left"] for run in runs] == [{}, {}]
+
+
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [
+        ("office open", signal.SIGINT),
+        ("sallyport up", signal.SIGTERM),
+        ("2. wiki and payroll", signal.SIGINT),
+        ("the agent is frozen", signal.SIGTERM),
+    ],
+    ids=["early", "while-enrolling", "while-packets-flow", "while-the-agent-is-frozen"],
+)
+def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path, moment: str, number: signal.Signals) -> None:
+    remains, output = Remains(), tmp_path / "log"
+    run = start(output=output)
+    said(output, moment)
+    below = descendants(run.pid)
+    assert below
+    run.send_signal(number)
+    assert run.wait(60) == 130
+    assert "interrupted" in output.read_text()
+    assert "Traceback" not in output.read_text()
+    assert gone(below)
+    assert remains.left() == {}
+
+
+def test_what_a_killed_run_could_not_remove_the_next_one_does(tmp_path: Path) -> None:
+    remains, output = Remains(), tmp_path / "log"
+    run = start(output=output)
+    said(output, "1. enrol")
+    below = descendants(run.pid)
+    run.kill()
+    run.wait()
+    assert gone(below), "programs end with their parent, even when that is killed"
+    assert remains.left() != {}
+    assert len(sweep()) >= 3
+    assert remains.left() == {}
+
+
+def test_only_a_log_that_tells_everything_in_order_is_complete() -> None:
+    assert missing_events([]) != []
+    assert missing_events(["session.killed", "device.enrolled"])[0] == "device.logged-in"
+
+
+# what is missing is said in one clear line
+
+
+def complaint(*command: str, **environment: str) -> str:
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, cwd="/", env={**os.environ, **environment}
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def test_without_root_the_demo_says_so() -> None:
+    assert "run it as root" in complaint("unshare", "--user", *DEMO)
+
+
+def test_without_a_tun_device_the_demo_says_so() -> None:
+    hidden = "mount -t tmpfs none /dev/net && exec " + " ".join(DEMO)
+    assert "/dev/net/tun is missing" in complaint("unshare", "--mount", "sh", "-c", hidden)
+
+
+def test_a_result_that_cannot_be_written_is_refused_before_anything_is_built() -> None:
+    assert "--json /nowhere/x.json" in complaint(*DEMO, "--json", "/nowhere/x.json")
