@@ -40,8 +40,7 @@ def conversations() -> Iterator[list[Conversation]]:
             one, other = stack.enter_context(pair(initiator, responder))
             one.ping(other, 4)
             command = one.host.command("ping", "-q", "-i", "0.2", "-w", "600", other.inner(4))
-            ping = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-            stack.callback(ping.wait)
+            ping = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
             stack.callback(ping.kill)
             found.append(Conversation(one, other, time.monotonic(), one.latest_handshake, ping))
         yield found

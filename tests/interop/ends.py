@@ -62,7 +62,7 @@ class End:
         )
         stack.callback((SOCKETS / f"{self.interface}.sock").unlink, missing_ok=True)
         stack.callback(program.end)
-        until(lambda: (SOCKETS / f"{self.interface}.sock").exists(), "the UAPI socket")
+        until((SOCKETS / f"{self.interface}.sock").exists, "the UAPI socket")
         return program
 
     def address(self) -> None:
