@@ -25,6 +25,8 @@ LONGEST_LEASE = timedelta(minutes=15)
 SHORTEST_LEASE = timedelta(seconds=5)
 
 NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+CIDR = r"^[0-9A-Fa-f.:]+(?:/(?:0|[1-9][0-9]{0,2}))?$"
+"""No netmasks, of which 0.0.0.0 would mean everything, and no zones."""
 PORTS = r"^(?:tcp|udp)(?:/[0-9]{1,5}(?:-[0-9]{1,5})?)?$|^icmp$|^icmpv6$"
 RATE = r"^[1-9][0-9]{0,5}[kMG]bit$"
 
@@ -44,6 +46,8 @@ def _group(text: str) -> str:
 
 def _network(text: str) -> str:
     try:
+        if not re.fullmatch(CIDR, text):
+            raise ValueError
         return str(ip_network(text))
     except ValueError:
         raise ValueError(
@@ -68,7 +72,10 @@ def _rate(text: object) -> int:
 Name = Annotated[str, Strict(), AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": NAME})]
 Group = Annotated[str, Strict(), AfterValidator(_group)]
 Network = Annotated[
-    str, Strict(), AfterValidator(_network), WithJsonSchema({"type": "string", "examples": ["10.20.0.10/32"]})
+    str,
+    Strict(),
+    AfterValidator(_network),
+    WithJsonSchema({"type": "string", "pattern": CIDR, "examples": ["10.20.0.10/32"]}),
 ]
 Ports = Annotated[
     str,

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from gateway.policy.checks import Check, Outcome
+from gateway.policy.checks import PLATFORM, Check, Outcome
 from gateway.policy.checks.reporting import ReportAge
 from gateway.policy.document import LONGEST_LEASE
 from gateway.policy.model import REPORT, Decision, Finding, Posture, Subject
@@ -129,5 +129,5 @@ def _outcome(check: Check, posture: Posture, *, now: datetime) -> Outcome:
 
 
 def _platform(posture: Posture) -> str | None:
-    family = posture.facts.get("os.family")
+    family = posture.facts.get(PLATFORM)
     return family.value if family is not None and isinstance(family.value, str) else None

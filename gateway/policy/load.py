@@ -40,8 +40,15 @@ def loads(text: str | bytes, name: str) -> Policy:
 
 
 def files(path: Path) -> list[Path]:
-    """Name the files of a policy, sorted. Raises PolicyError when there are none or too many."""
-    found = sorted(path.glob("*.yaml")) if path.is_dir() else [path]
+    """Name the files of a policy, sorted. Raises PolicyError when there are none, too many, or one that would be missed."""
+    try:
+        beside = sorted(path.iterdir()) if path.is_dir() else [path]
+    except OSError as error:
+        raise PolicyError(Problem(str(path), 1, 1, f"cannot be read: {error.strerror}")) from None
+    missed = [file for file in beside if file.suffix.lower() in (".yml", ".yaml") and file.suffix != ".yaml"]
+    if missed:  # its author believes that it counts
+        raise PolicyError(*(Problem(str(file), 1, 1, "would not be read; allowed are names *.yaml") for file in missed))
+    found = [file for file in beside if file.suffix == ".yaml"] if path.is_dir() else [path]
     if not 0 < len(found) <= MAX_FILES:
         text = f"holds {len(found)} policy files; allowed are 1 to {MAX_FILES} named *.yaml"
         raise PolicyError(Problem(str(path), 1, 1, text))

@@ -192,7 +192,10 @@ class _Builder:
             return self._number(event, int(text[:20]), len(text) <= 16)
         if re.fullmatch(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?", text):
             return self._number(event, float(text), math.isfinite(float(text)))
-        return {"true": True, "false": False, "null": None, "~": None, "": None}.get(text, text)
+        if text in ("null", "~", ""):
+            self._note(event, "has no value; allowed is to give it one, or to leave the key out")
+            return None
+        return {"true": True, "false": False}.get(text, text)
 
     def _number(self, event: Any, number: float, sound: bool) -> float:
         if not sound:

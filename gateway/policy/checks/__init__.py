@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from gateway.policy.checks.check import Check, Outcome
+from gateway.policy.checks.check import PLATFORM, Check, Outcome
 from gateway.policy.checks.protection import Antivirus, DiskEncryption, Firewall
 from gateway.policy.checks.reporting import AgentVersion, ReportAge
 from gateway.policy.checks.system import OsVersion, Patches
@@ -21,8 +21,11 @@ KINDS: dict[str, type[Check]] = {
     "report-age": ReportAge,
 }
 
+FACTS: tuple[str, ...] = tuple(sorted({name for kind in KINDS.values() for name in kind.facts} | {PLATFORM}))
+"""Every fact that a judgement can depend on."""
+
 AnyCheck = Annotated[
     OsVersion | Patches | Antivirus | Firewall | DiskEncryption | ReportAge | AgentVersion, Field(discriminator="check")
 ]
 
-__all__ = ["KINDS", "AnyCheck", "Check", "Outcome"]
+__all__ = ["FACTS", "KINDS", "PLATFORM", "AnyCheck", "Check", "Outcome"]

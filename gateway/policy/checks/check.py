@@ -38,6 +38,9 @@ CLOCK_SKEW = timedelta(minutes=10)
 MOST = 1_000_000_000
 """No honest count is larger."""
 
+PLATFORM = "os.family"
+"""The fact that says for which platform a fix is meant."""
+
 LATEST = 4_000_000_000
 """Unix seconds in the year 2096; what lies beyond is not a date that anybody meant."""
 
@@ -96,6 +99,7 @@ class Check:
 
     default_fixes: ClassVar[Mapping[str, str]] = {}
     needs_one_of: ClassVar[tuple[str, ...]] = ()
+    facts: ClassVar[tuple[str, ...]] = ()
 
     otherwise: Text | None = None
     """The tier of a device that fails the check."""

@@ -23,6 +23,7 @@ class Antivirus(Check):
         "windows": "open Windows Security, Virus & threat protection, turn it on and check for updates",
     }
     needs_one_of: ClassVar[tuple[str, ...]] = ("running", "signatures_max_age", "products")
+    facts: ClassVar[tuple[str, ...]] = ("antivirus.running", "antivirus.signatures_at", "antivirus.product")
 
     check: Literal["antivirus"]
     running: Demanded | None = None
@@ -51,6 +52,7 @@ class Firewall(Check):
         "windows": "open Windows Security, Firewall & network protection, and turn it on for every network",
     }
     needs_one_of: ClassVar[tuple[str, ...]] = ("enabled", "products")
+    facts: ClassVar[tuple[str, ...]] = ("firewall.enabled", "firewall.product")
 
     check: Literal["firewall"]
     enabled: Demanded | None = None
@@ -74,6 +76,7 @@ class DiskEncryption(Check):
         "windows": "open Settings, Privacy & security, Device encryption or BitLocker, and turn it on",
     }
     needs_one_of: ClassVar[tuple[str, ...]] = ("root", "home", "swap")
+    facts: ClassVar[tuple[str, ...]] = ("disk.root_encrypted", "disk.home_encrypted", "disk.swap_encrypted")
 
     check: Literal["disk-encryption"]
     root: Demanded | None = None

@@ -39,6 +39,8 @@ class AgentVersion(Check):
         ("linux", "darwin", "windows"), "install a Sallyport agent that is $minimum"
     )
 
+    facts: ClassVar[tuple[str, ...]] = ("agent.version",)
+
     check: Literal["agent-version"]
     minimum: Requirement
 

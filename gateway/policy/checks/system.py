@@ -26,6 +26,8 @@ class OsVersion(Check):
         "windows": "open Settings, Windows Update, and upgrade to one of: $minimum",
     }
 
+    facts: ClassVar[tuple[str, ...]] = ("os.family", "os.distribution", "os.version")
+
     check: Literal["os-version"]
     minimum: Annotated[dict[Text, Requirement], Field(min_length=1)]
 
@@ -51,6 +53,7 @@ class Patches(Check):
         "windows": "open Settings, Windows Update, and install the pending updates",
     }
     needs_one_of: ClassVar[tuple[str, ...]] = ("security_pending", "pending", "lists_max_age")
+    facts: ClassVar[tuple[str, ...]] = ("patches.security_pending", "patches.pending", "patches.lists_updated_at")
 
     check: Literal["patches"]
     security_pending: Count | None = None

@@ -1,0 +1,157 @@
+"""`sallyport policy`: check policies, test them against fixtures, and print their JSON Schema. No gateway is needed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from gateway.errors import PolicyError, Problem
+from gateway.policy import schema, trial
+from gateway.policy.load import load_policy
+from gateway.policy.model import Decision, Finding
+from gateway.policy.policy import Policy
+from gateway.policy.suite import Case, fixtures_beside, load_fixtures
+from gateway.policy.trial import Trial
+
+STATUS = "exit status: 0 sound, 1 problems, 2 wrong call"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the three subcommands."""
+    parser.epilog = STATUS
+    commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    _add(commands, "check", run_check, "show every problem of a policy as file:line:column, with what is allowed")
+    test = _add(commands, "test", run_test, "decide about fixtures, and show what comes out otherwise than expected")
+    test.add_argument(
+        "--fixtures", type=_folder, metavar="DIR", help="their folder; otherwise tests/<name of the policy> beside it"
+    )
+    schema_purpose = "print the JSON Schema of policy files, for editors"
+    commands.add_parser("schema", help=schema_purpose, description=schema_purpose).set_defaults(run=run_schema)
+
+
+def run_check(arguments: argparse.Namespace) -> int:
+    """Load the policy. Status 0 when it is sound, 1 otherwise."""
+    try:
+        policy = load_policy(arguments.policy)
+    except PolicyError as error:
+        return _unsound(error, as_json=arguments.json)
+    if arguments.json:
+        _print_json({"sound": True, **_identity(policy), "problems": []})
+    else:
+        print(f"{policy.name} is sound: {_size(policy)}")
+        print(f"version {policy.version}")
+    return 0
+
+
+def run_test(arguments: argparse.Namespace) -> int:
+    """Hold every fixture against the policy. Status 0 when all come out as expected, 1 otherwise."""
+    try:
+        policy = load_policy(arguments.policy)
+        cases = load_fixtures(_fixtures(arguments), policy)
+    except PolicyError as error:
+        return _unsound(error, as_json=arguments.json)
+    trials = [trial.hold(policy, case) for case in cases]
+    wrong = sum(not done.passed for done in trials)
+    if arguments.json:
+        _print_json({"ok": not wrong, **_identity(policy), "fixtures": [_as_json(done) for done in trials]})
+    else:
+        print("\n".join(line for done in trials for line in _as_text(done)))
+        print(f"{len(trials)} fixtures of {policy.name}: {len(trials) - wrong} as expected, {wrong} otherwise")
+    return 1 if wrong else 0
+
+
+def run_schema(_arguments: argparse.Namespace) -> int:
+    _print_json(schema.json_schema())
+    return 0
+
+
+def _add(commands: Any, name: str, run: Callable[[argparse.Namespace], int], purpose: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=purpose, description=purpose, epilog=STATUS)
+    command.add_argument("policy", type=_existing, metavar="DIR", help="the folder of the policy")
+    command.add_argument("--json", action="store_true", help="print one JSON object, for programs")
+    command.set_defaults(run=run)
+    return command
+
+
+def _existing(text: str) -> Path:
+    path = Path(text)
+    if not path.exists():
+        raise argparse.ArgumentTypeError(f"{text} does not exist")
+    return path
+
+
+def _folder(text: str) -> Path:
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is not a folder")
+    return Path(text)
+
+
+def _fixtures(arguments: argparse.Namespace) -> Path:
+    if arguments.fixtures is not None:
+        return Path(arguments.fixtures)
+    folder = fixtures_beside(arguments.policy)
+    if not folder.is_dir():
+        text = "is not there; it must hold the policy's fixtures, or name their folder with --fixtures"
+        raise PolicyError(Problem(str(folder), 1, 1, text))
+    return folder
+
+
+def _unsound(error: PolicyError, *, as_json: bool) -> int:
+    if as_json:
+        _print_json({"sound": False, "problems": [_place(p) | {"text": p.text} for p in error.problems]})
+    else:
+        print(error)
+        print(f"{len(error.problems)} problem{'s' if len(error.problems) > 1 else ''}")
+    return 1
+
+
+def _identity(policy: Policy) -> dict[str, Any]:
+    return {"policy": policy.name, "version": policy.version}
+
+
+def _size(policy: Policy) -> str:
+    counts = {"checks": policy.checks, "resources": policy.resources, "access rules": policy.access}
+    return ", ".join(f"{len(parts)} {name}" for name, parts in counts.items()) + f", tiers {' > '.join(policy.tiers)}"
+
+
+def _place(at: Problem | Case) -> dict[str, Any]:
+    return {"file": at.file, "line": at.line, "column": at.column}
+
+
+def _as_json(done: Trial) -> dict[str, Any]:
+    return {
+        "name": done.case.fixture.name,
+        **_place(done.case),
+        "ok": done.passed,
+        "differences": list(done.differences),
+        "computed": trial.shown(done.decision),
+    }
+
+
+def _as_text(done: Trial) -> Iterator[str]:
+    case = done.case
+    if done.passed:
+        yield f"ok    {case.fixture.name}"
+        return
+    yield f"WRONG {case.fixture.name}"
+    yield f"      {case.file}:{case.line}:{case.column}"
+    yield from (f"      {difference}" for difference in done.differences)
+    yield from (f"      computed: {line}" for line in _explained(done.decision))
+
+
+def _explained(decision: Decision) -> Iterable[str]:
+    yield f"tier {decision.tier}, which reaches {', '.join(decision.resources) or 'nothing'}"
+    yield from (f"{finding.check} {_effect(finding)}: {finding.reason}" for finding in decision.findings)
+
+
+def _effect(finding: Finding) -> str:
+    if finding.effective:
+        return f"leads to {finding.tier}"
+    return f"is in grace until {finding.grace_until:%Y-%m-%d %H:%M} UTC" if finding.grace_until else "only warns"
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,0 +1,130 @@
+"""What a fixture file may say, as pydantic sees it: a user, a posture, a time, and what must come out.
+
+Read as strictly as a policy is; `suite.py` puts the files together and resolves the names that they use.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import field
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+from pydantic.dataclasses import dataclass
+
+from gateway.policy.checks import FACTS
+from gateway.policy.checks.check import STRICT, Demanded, Duration, Text
+from gateway.policy.document import Group, Name
+from gateway.policy.source import Path
+
+UNREPORTED = "none"
+"""The posture of a device that has not reported."""
+
+BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+"""When a fixture is judged that names no time: the same instant on every machine and every day."""
+
+
+def _fact(name: str) -> str:
+    if name not in FACTS:
+        raise ValueError(f"is no fact that a check reads; allowed are {', '.join(FACTS)}")
+    return name
+
+
+def _scalar(value: object) -> object:
+    if not isinstance(value, str | int | float):
+        raise ValueError(
+            "must be a text, a number, true, false, or one of {ago: 2h}, {unreadable: why}, {missing: true}"
+        )
+    return value
+
+
+def _instant(text: object) -> datetime:
+    if not isinstance(text, str) or not re.fullmatch(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", text):
+        raise ValueError("is not a time; allowed is UTC, for example 2026-03-01T12:00:00Z")
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("is not a time; there is no such day or hour") from None
+
+
+def _one_or_other(scalar: str, mapping: str) -> Discriminator:
+    return Discriminator(lambda value: mapping if isinstance(value, dict) else scalar)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Unusual:
+    """A fact that is a time before the judgement, could not be read, or was not reported."""
+
+    ago: Duration | None = None
+    unreadable: Text | None = None
+    missing: Demanded | None = None
+
+    def __post_init__(self) -> None:
+        if sum(value is not None for value in (self.ago, self.unreadable, self.missing)) != 1:
+            raise ValueError("needs one of ago, unreadable and missing")
+
+
+Said = Annotated[
+    Annotated[Any, AfterValidator(_scalar), Tag("value")] | Annotated[Unusual, Tag("unusual")],
+    _one_or_other("value", "unusual"),
+]
+FactName = Annotated[str, AfterValidator(_fact)]
+Facts = dict[FactName, Said]
+Instant = Annotated[datetime, BeforeValidator(_instant)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class User:
+    """Who asks."""
+
+    name: Text
+    groups: list[Group] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Expectation:
+    """What must come out. `findings` are all of them, those that only warn included; left out, they are not compared."""
+
+    tier: Name
+    findings: list[Name] | None = None
+    reachable: list[Text] = field(default_factory=list)
+    unreachable: list[Text] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Fixture:
+    """One expectation: this user with this posture, at this time."""
+
+    name: Text
+    user: User
+    posture: Annotated[Annotated[Name, Tag("name")] | Annotated[Facts, Tag("facts")], _one_or_other("name", "facts")]
+    expect: Expectation
+    but: Facts = field(default_factory=dict)
+    at: Instant = BEGINNING
+    report_age: Duration = timedelta()
+    failing_for: dict[Name, Duration] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class FixtureFile:
+    """Fixtures, and the postures that fixtures of the folder begin with."""
+
+    postures: dict[Name, Facts] = field(default_factory=dict)
+    fixtures: Annotated[list[Fixture], Field(min_length=1)] | None = None
+
+
+def class_at(path: Path) -> type | None:
+    """Say which class describes the mapping at a pydantic error location, to list the keys that it may have."""
+    match path:
+        case ():
+            return FixtureFile
+        case ("fixtures", _):
+            return Fixture
+        case ("fixtures", _, "user"):
+            return User
+        case ("fixtures", _, "expect"):
+            return Expectation
+        case (*_, "unusual"):
+            return Unusual
+    return None
