@@ -12,12 +12,15 @@ from gateway.demo.administrator import Administrator
 from gateway.demo.measurements import Count, milliseconds
 from gateway.demo.network import PAYROLL, SERVERS, WIKI
 from gateway.demo.old_key import OldKey
+from gateway.demo.records import RATE
 from gateway.demo.stage import URL, Stage, wait_for
 from gateway.demo.timeline import Step
 from gateway.demo.traffic import Flow, Probes, read_page
 
 CUT_WITHIN: Final = 2000.0
 """Milliseconds from a changed fact to the last packet of an established flow."""
+STEADY: Final = 0.4
+"""Seconds over which a flow must have run before it is cut."""
 QUIET: Final = 0.6
 """Seconds without a packet after which a flow of 125 packets a second counts as cut; `reach` then watches on."""
 USER, ADMINISTRATOR = "alice", "carol"
@@ -194,10 +197,12 @@ class Play:
             if self._flow is not None:
                 self._flow.close()
             self._flow = Flow(self._stage.network.laptop, PAYROLL)
-            time.sleep(0.5)
 
     def _running(self, flow: Flow) -> bool:
-        return bool(self._stage.flow(flow.port, time.time() - 0.3))
+        """Whether the flow carries at least half of its packets, both ways: TCP that still recovers is no witness."""
+        packets = self._stage.flow(flow.port, time.time() - STEADY)
+        there = sum(packet.destination == PAYROLL for packet in packets)
+        return min(there, len(packets) - there) >= RATE * STEADY / 2
 
     def _mark(self) -> float:
         """Now, after making sure that the flow is running: what does not run cannot be cut."""

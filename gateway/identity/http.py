@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,6 +30,9 @@ LONGEST_ANSWER = 10.0
 TIMEOUT = httpx2.Timeout(5.0)
 Address = IPv4Address | IPv6Address
 Resolve = Callable[[str, int], list[Address]]
+
+NAT64 = IPv6Network("64:ff9b::/96")
+"""RFC 6052: a translator on the way sends what goes here to the IPv4 address in the last 32 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +63,11 @@ class Egress:
         private_host: str | None = None,
         resolve: Resolve = resolve,
         wire: httpx2.BaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         # No connection is kept: one to a shared address would be used again for another name, unchecked by TLS.
         wire = wire or httpx2.HTTPTransport(trust_env=False, limits=httpx2.Limits(max_keepalive_connections=0))
-        self.transport = _Guarded(wire, allow_loopback, private_host, resolve)
+        self.transport = _Guarded(wire, allow_loopback, private_host, resolve, clock)
         self._client = httpx2.Client(transport=self.transport, trust_env=False, timeout=TIMEOUT)
 
     @classmethod
@@ -92,12 +96,18 @@ class _Guarded(httpx2.BaseTransport):
     """Checks each request before it leaves and bounds what comes back."""
 
     def __init__(
-        self, wire: httpx2.BaseTransport, allow_loopback: bool, private_host: str | None, resolve: Resolve
+        self,
+        wire: httpx2.BaseTransport,
+        allow_loopback: bool,
+        private_host: str | None,
+        resolve: Resolve,
+        clock: Callable[[], float],
     ) -> None:
         self._wire = wire
         self._allow_loopback = allow_loopback
         self._private_host = private_host
         self._resolve = resolve
+        self._clock = clock
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         address = self._checked_address(request.url)
@@ -115,13 +125,16 @@ class _Guarded(httpx2.BaseTransport):
             answer.close()
             raise httpx2.RemoteProtocolError("the answer is compressed, which was not asked for")
         assert isinstance(answer.stream, httpx2.SyncByteStream)
-        return httpx2.Response(answer.status_code, headers=answer.headers, stream=_Bounded(answer.stream))
+        return httpx2.Response(answer.status_code, headers=answer.headers, stream=_Bounded(answer.stream, self._clock))
 
     def _checked_address(self, url: httpx2.URL) -> Address:
         if url.scheme not in ("https", "http") or not url.host or url.userinfo:
             raise httpx2.UnsupportedProtocol("must be an https URL with a host and without a password")
+        port = url.port if url.port is not None else 443 if url.scheme == "https" else 80
+        if not 0 < port < 65536:
+            raise httpx2.UnsupportedProtocol("must have a port from 1 to 65535")
         try:
-            addresses = self._resolve(url.host, url.port or (443 if url.scheme == "https" else 80))
+            addresses = self._resolve(url.host, port)
         except (OSError, ValueError) as error:
             raise httpx2.ConnectError(f"{url.host} cannot be resolved: {error}") from None
         for address in addresses:
@@ -131,22 +144,23 @@ class _Guarded(httpx2.BaseTransport):
         return addresses[0]
 
     def _check(self, address: Address, url: httpx2.URL) -> None:
-        plain = getattr(address, "ipv4_mapped", None) or address
-        if plain.is_loopback and self._allow_loopback:
+        destination = _destination(address)
+        if _is_here(address) and self._allow_loopback:
             return
         if url.scheme != "https":
             raise httpx2.UnsupportedProtocol("must be https, except for a provider on a loopback address")
-        if plain.is_global and not plain.is_multicast:
+        if destination.is_global and not _never_a_provider(destination):
             return
-        if url.host == self._private_host and plain.is_private and not _never_a_provider(plain):
+        if url.host == self._private_host and destination.is_private and not _never_a_provider(destination):
             return
         raise httpx2.ConnectError(f"{url.host} is at {address}, an address that no provider may have")
 
 
 class _Bounded(httpx2.SyncByteStream):
-    def __init__(self, stream: httpx2.SyncByteStream) -> None:
+    def __init__(self, stream: httpx2.SyncByteStream, clock: Callable[[], float]) -> None:
         self._stream = stream
-        self._deadline = time.monotonic() + LONGEST_ANSWER
+        self._clock = clock
+        self._deadline = clock() + LONGEST_ANSWER
 
     def __iter__(self) -> Iterator[bytes]:
         received = 0
@@ -154,7 +168,7 @@ class _Bounded(httpx2.SyncByteStream):
             received += len(chunk)
             if received > LARGEST_ANSWER:
                 raise httpx2.RemoteProtocolError(f"the answer has more than {LARGEST_ANSWER} bytes")
-            if time.monotonic() > self._deadline:
+            if self._clock() > self._deadline:
                 raise httpx2.ReadTimeout(f"the answer took longer than {LONGEST_ANSWER:.0f} s")
             yield chunk
 
@@ -162,9 +176,25 @@ class _Bounded(httpx2.SyncByteStream):
         self._stream.close()
 
 
+def _is_here(address: Address) -> bool:
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def _destination(address: Address) -> Address:
+    """Give the IPv4 address that an IPv6 one stands for (mapped, 6to4, NAT64): it is where the packets end up."""
+    if isinstance(address, IPv4Address):
+        return address
+    if address in NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
+
+
 def _never_a_provider(address: Address) -> bool:
-    """Loopback, link-local (with the clouds' metadata service), unspecified: no operator's choice of a name allows them."""
-    return address.is_loopback or address.is_link_local or address.is_unspecified or address.is_reserved
+    """Loopback, link-local (with the clouds' metadata service), group and reserved addresses: no choice of a name allows them."""
+    old = isinstance(address, IPv6Address) and address.is_site_local
+    none = address.is_unspecified or address.is_reserved or address.is_multicast
+    return address.is_loopback or address.is_link_local or none or old
 
 
 def _max_age(cache_control: str) -> int | None:

@@ -98,7 +98,7 @@ def test_each_step_was_observed(runs: list[dict[str, Any]], number: int) -> None
         assert set(step) == {"name", "expected", "observed", "milliseconds", "ok"}
         assert step["name"] == NAMES[number]
         assert step["ok"] is True, step
-        assert step["milliseconds"] > 0
+        assert step["milliseconds"] >= 0  # packets are 8 ms apart: a cut may come before the next one
         assert step["observed"] in run["output"]
 
 
