@@ -83,4 +83,7 @@ def _keys(described: type | None) -> str:
 
 
 def _shown(value: object) -> str:
+    """Write a value as it stands in the file; of collections nothing, their place says enough."""
+    if isinstance(value, bool):
+        return str(value).lower()
     return "" if isinstance(value, dict | list) else repr(value)[:80]
