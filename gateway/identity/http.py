@@ -120,12 +120,15 @@ class _Guarded(httpx2.BaseTransport):
             stream=request.stream,
             extensions={**request.extensions, "sni_hostname": request.url.host},
         )
+        deadline = self._clock() + LONGEST_ANSWER
         answer = self._wire.handle_request(pinned)
         if answer.headers.get("content-encoding", "identity") != "identity":
             answer.close()
             raise httpx2.RemoteProtocolError("the answer is compressed, which was not asked for")
         assert isinstance(answer.stream, httpx2.SyncByteStream)
-        return httpx2.Response(answer.status_code, headers=answer.headers, stream=_Bounded(answer.stream, self._clock))
+        return httpx2.Response(
+            answer.status_code, headers=answer.headers, stream=_Bounded(answer.stream, deadline, self._clock)
+        )
 
     def _checked_address(self, url: httpx2.URL) -> Address:
         if url.scheme not in ("https", "http") or not url.host or url.userinfo:
@@ -157,10 +160,10 @@ class _Guarded(httpx2.BaseTransport):
 
 
 class _Bounded(httpx2.SyncByteStream):
-    def __init__(self, stream: httpx2.SyncByteStream, clock: Callable[[], float]) -> None:
+    def __init__(self, stream: httpx2.SyncByteStream, deadline: float, clock: Callable[[], float]) -> None:
         self._stream = stream
+        self._deadline = deadline
         self._clock = clock
-        self._deadline = clock() + LONGEST_ANSWER
 
     def __iter__(self) -> Iterator[bytes]:
         received = 0
