@@ -160,12 +160,16 @@ def _issuer(text: str) -> str:
 
 def _host_port(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+    bare = host.removeprefix("[").removesuffix("]")
+    if not colon or not bare or (":" in host and host != f"[{bare}]") or not _is_port(port):
         raise ValueError(
             "must be host:port with a port from 1 to 65535, for example 203.0.113.1:51820 or [2001:db8::1]:51820"
         )
-    return host, int(port)
+    return bare, int(port)
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and 0 < int(text) < 65536
 
 
 def _loopback_port(text: str) -> tuple[str, int]:
