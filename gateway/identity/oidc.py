@@ -152,9 +152,9 @@ class RelyingParty:
         except OAuthError as error:
             if error.error == "invalid_grant":
                 raise Unauthenticated("login-code", "the code is used up or not for this login; begin again") from None
-            raise ProviderError(f"{metadata.token_endpoint}: {printable(error.error)}") from None
-        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, TypeError, RecursionError) as error:
-            # the last three: Authlib reads the answer leniently and trips over some that are none
+            raise ProviderError(f"{metadata.token_endpoint}: {printable(str(error.error))}") from None
+        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, TypeError, OverflowError, RecursionError) as error:
+            # the last four: Authlib reads the answer leniently and trips over some that are none
             raise ProviderError(f"{metadata.token_endpoint}: {reason(error)}") from None
         return dict(tokens)
 
@@ -189,7 +189,7 @@ def _authorization_code(query: Mapping[str, str], state: LoginState, metadata: M
     if "error" in query:
         raise Unauthenticated("login-denied", f"the provider did not log in: {printable(query['error'])}")
     code = query.get("code", "")
-    if not 0 < len(code) <= LONGEST_CODE:
+    if not 0 < len(code) <= LONGEST_CODE or not code.isascii() or not code.isprintable():  # RFC 6749 A.11
         raise Unauthenticated("login-code", "the answer has no code; begin again")
     return code
 

@@ -51,8 +51,9 @@ class Laptop:
         named = {"jwk": self.agent.jwk} if typ == wire.TYP_ENROLMENT else {"kid": self.agent.id}
         return {"alg": "ES256", "typ": typ, **named}
 
-    def body(self, typ: str, claims: Mapping[str, Any] | bytes, **header: Any) -> bytes:
-        given = {name: value for name, value in {**self.header(typ), **header}.items() if value is not ...}
+    def body(self, kind: str, claims: Mapping[str, Any] | bytes, **header: Any) -> bytes:
+        """A signed body of a `TYP_*`, its header with these members changed, or left out with `...`."""
+        given = {name: value for name, value in {**self.header(kind), **header}.items() if value is not ...}
         return jws(given, claims, self.sign).encode()
 
     def report(self, **changes: Any) -> bytes:
@@ -443,7 +444,7 @@ def test_a_fact_that_is_no_object_is_named(laptop: Laptop, fact: Any) -> None:
 @pytest.mark.parametrize("name", ["", "f" * 129])
 def test_a_fact_without_a_bearable_name_is_refused(laptop: Laptop, name: str) -> None:
     body = laptop.report(facts={name: {"value": 1, "source": "x", "observed_at": 0}})
-    assert "a fact's name" in refused(laptop, body, Malformed, "report", wire.TYP_REPORT)
+    assert "a fact's name" in refused(laptop, body, Malformed, "claims", wire.TYP_REPORT)
 
 
 def test_as_many_facts_as_allowed_are_read(laptop: Laptop) -> None:
@@ -452,7 +453,7 @@ def test_as_many_facts_as_allowed_are_read(laptop: Laptop) -> None:
 
 
 def test_a_report_of_200_facts_is_read_whatever_their_values(laptop: Laptop) -> None:
-    values = [None, True, 0, -1.5, "text", [], {}, ["a", {"b": None}], "ä☃𐍈", 2**53 - 1]
+    values: list[Any] = [None, True, 0, -1.5, "text", [], {}, ["a", {"b": None}], "ä☃𐍈", 2**53 - 1]
     given = random.Random(1).choices(values, k=200)
     facts = {f"fact-{n}": {"value": value, "source": "x", "observed_at": NOW} for n, value in enumerate(given)}
     read = laptop.judge(laptop.report(facts=facts), wire.TYP_REPORT).report.facts

@@ -160,7 +160,12 @@ def test_a_name_is_resolved_once_and_the_connection_goes_where_was_looked() -> N
 @pytest.mark.parametrize(("url", "port"), [(URL, 443), ("https://login.example:8443/", 8443)])
 def test_the_resolver_is_asked_for_the_name_and_the_port(url: str, port: int) -> None:
     asked: list[tuple[str, int]] = []
-    Egress(False, resolve=lambda host, port: asked.append((host, port)) or [ADDRESS], wire=Wire()).get_json(url)
+
+    def resolve(host: str, port: int) -> list[Any]:
+        asked.append((host, port))
+        return [ADDRESS]
+
+    Egress(False, resolve=resolve, wire=Wire()).get_json(url)
     assert asked == [("login.example", port)]
 
 

@@ -6,6 +6,7 @@ them go through a whole login, from the provider's metadata to the token endpoin
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -108,6 +109,17 @@ def of_an_earlier_login() -> Callable[[Draft], str]:
     return token
 
 
+UNFIT: Mapping[str, Mapping[str, Any]] = {
+    "key-for-encryption": {"use": "enc"},
+    "key-use-number": {"use": 1},
+    "key-ops-encrypt": {"key_ops": ["encrypt"]},
+    "key-ops-text": {"key_ops": "verify"},
+    "key-alg-for-encryption": {"alg": "RSA-OAEP"},
+    "key-alg-list": {"alg": ["RS256"]},
+    "key-with-private-part": {"d": "AQAB"},
+}
+"""Members that make a key one that does not sign ID tokens."""
+
 CASES = (
     Case("T-01-alg-none", "login-token-algorithm", unsigned("none")),
     Case("T-02-alg-none-announced", "login-token-algorithm", unsigned("none"), lists("RS256", "none")),
@@ -199,15 +211,7 @@ CASES = (
             signed_by(OTHER, kid="other"),
             published=(ONE.jwk, {**OTHER.jwk, **members}),
         )
-        for name, members in {
-            "key-for-encryption": {"use": "enc"},
-            "key-use-number": {"use": 1},
-            "key-ops-encrypt": {"key_ops": ["encrypt"]},
-            "key-ops-text": {"key_ops": "verify"},
-            "key-alg-for-encryption": {"alg": "RSA-OAEP"},
-            "key-alg-list": {"alg": ["RS256"]},
-            "key-with-private-part": {"d": "AQAB"},
-        }.items()
+        for name, members in UNFIT.items()
     ),
     claims("T-14-iss-wrong", "issuer", iss="https://evil.example"),
     claims("T-15-iss-trailing-slash", "issuer", iss=f"{ISSUER}/"),
@@ -399,8 +403,9 @@ def test_an_unknown_kid_costs_the_provider_at_most_two_requests_a_minute() -> No
     provider = Provider()
     desk = LoginDesk(provider)
     assert desk.log_in().subject == "sub-alice"
-    for attempt in range(50):
-        provider.id_token = lambda draft, kid=f"unknown-{attempt}": draft.with_header(kid=kid)
+    kids = itertools.count()
+    provider.id_token = lambda draft: draft.with_header(kid=f"unknown-{next(kids)}")
+    for _ in range(50):
         with pytest.raises(Unauthenticated, match="names no key"):
             desk.log_in()
     assert desk.asked([KEYS]) == 2
