@@ -19,6 +19,15 @@ class _WithoutNull(GenerateJsonSchema):
     def nullable_schema(self, schema: core_schema.NullableSchema) -> dict[str, Any]:
         return self.generate_inner(schema["schema"])
 
+    def dict_schema(self, schema: core_schema.DictSchema) -> dict[str, Any]:
+        """Names are refused too, not only what they stand for."""
+        values = self.generate_inner(schema["values_schema"])
+        return {
+            "type": "object",
+            "propertyNames": self.generate_inner(schema["keys_schema"]),
+            "additionalProperties": values,
+        }
+
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> dict[str, Any]:
         described = super().default_schema(schema)
         if described.get("default", "") is None:

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.policy.checks import Check
 from gateway.policy.engine import MAXIMUM_REPORT_AGE, decide
-from gateway.policy.model import REPORT, Decision, Finding, Posture, Subject
+from gateway.policy.model import REPORT, Decision, Finding, Subject
 from gateway.policy.policy import Policy
 from tests.unit.policy.laptop import (
     ALICE,
