@@ -23,7 +23,8 @@ PATIENCE: Final = 3.0
 LONGEST_ANSWER: Final = 4096
 _UCRED = struct.Struct("@3i")
 _VERSION = re.compile(
-    r"ClamAV (?P<engine>[\w.+~-]+)(?:/(?P<signatures>\d+)/(?P<made>\w{3} \w{3} +\d+ \d\d:\d\d:\d\d \d{4}))?"
+    r"ClamAV (?P<engine>[\w.+~-]+)(?:/(?P<signatures>\d+)/(?P<made>\w{3} \w{3} +\d+ \d\d:\d\d:\d\d \d{4}))?",
+    re.ASCII,
 )
 
 
@@ -103,8 +104,8 @@ def _ask(path: Path, question: str) -> str:
     with _connected(path) as connection:
         try:
             connection.sendall(f"z{question}\0".encode())
-            answer = b""
-            while not answer.endswith(b"\0") and len(answer) < LONGEST_ANSWER:
+            answer, deadline = b"", time.monotonic() + PATIENCE
+            while not answer.endswith(b"\0") and len(answer) < LONGEST_ANSWER and time.monotonic() < deadline:
                 piece = connection.recv(LONGEST_ANSWER)
                 if not piece:
                     break

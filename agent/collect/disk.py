@@ -7,29 +7,52 @@ count: whoever has the disk has the image and, most often, its key.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from agent.collect.reading import Unreadable, command, file, stated
+from agent.collect.reading import Unreadable, absent, command, file, stated
 from agent.wire import Fact
 
 FACTS: Final = ("disk.root_encrypted", "disk.home_encrypted", "disk.swap_encrypted", "disk.chain")
+SWAPS: Final = ["Filename", "Type", "Size", "Used", "Priority"]
 DEEPEST: Final = 32
 Node = Mapping[str, Any]
 
 
 def collect(*, now: float) -> dict[str, Fact]:
-    """Follow the chains. Raises Unreadable when the volumes cannot be found."""
-    root = _volume("/")
-    home = _volume("/home") if Path("/home").exists() else root
-    swaps = [_swap(path) for path in parse_swaps(file("/proc/swaps"))]
-    swapped = "; ".join(text for _, text in swaps) or "no swap"
-    return {
-        **stated(root[1], now, disk__root_encrypted=root[0], disk__chain=root[1]),
-        **stated(home[1], now, disk__home_encrypted=home[0]),
-        **stated(f"/proc/swaps: {swapped}", now, disk__swap_encrypted=all(sound for sound, _ in swaps)),
-    }
+    """Follow the chains. What cannot be found of one volume (a /home on a server) says nothing about the others."""
+    return {**_fact(_root, FACTS[0], now), **_fact(_home, FACTS[1], now), **_fact(_swaps, FACTS[2], now), **_chain(now)}
+
+
+def _fact(look: Callable[[], tuple[bool, str]], name: str, now: float) -> dict[str, Fact]:
+    try:
+        sound, source = look()
+    except Unreadable as error:
+        return absent((name,), "disk", now, str(error))
+    return {name: Fact(sound, source, now)}
+
+
+def _chain(now: float) -> dict[str, Fact]:
+    try:
+        text = _root()[1]
+    except Unreadable as error:
+        return absent(FACTS[3:], "disk", now, str(error))
+    return stated(text, now, disk__chain=text)
+
+
+def _root() -> tuple[bool, str]:
+    return _volume("/")
+
+
+def _home() -> tuple[bool, str]:
+    return _volume("/home" if Path("/home").exists() else "/")
+
+
+def _swaps() -> tuple[bool, str]:
+    found = [_swap(path) for path in parse_swaps(file("/proc/swaps"))]
+    return all(sound for sound, _ in found), f"/proc/swaps: {'; '.join(text for _, text in found) or 'no swap'}"
 
 
 def _volume(target: str) -> tuple[bool, str]:
@@ -55,14 +78,13 @@ def _all(devices: list[str]) -> tuple[bool, str]:
 
 
 def _btrfs_devices(source: str) -> list[str]:
-    """All devices of a btrfs that `source` (`/dev/sda2[/@]`) is one of: data lies on every one of them."""
-    first = source.partition("[")[0]
+    """All devices of a btrfs that `source` is one of: data lies on every one of them."""
     folders = Path("/sys/fs/btrfs").glob("*/devices")
     for folder in folders:
         names = [entry.name for entry in folder.iterdir()]
-        if Path(first).resolve().name in names:
+        if Path(source).resolve().name in names:
             return [f"/dev/{name}" for name in sorted(names)]
-    return [first]
+    return [source]
 
 
 def _zfs(dataset: str) -> tuple[bool, str]:
@@ -74,18 +96,29 @@ def _zfs(dataset: str) -> tuple[bool, str]:
 
 
 def _swap(path: str) -> tuple[bool, str]:
-    if Path(path).name.startswith("zram"):
+    if re.fullmatch(r"/dev/zram\d+", path) and not _backing(Path(path).name):
         return True, f"{path} memory"  # compressed memory: nothing reaches a disk
     return _device(path) if path.startswith("/dev/") else _volume(path)
 
 
+def _backing(zram: str) -> bool:
+    """Whether the kernel may write this compressed memory out to a device after all (zram's writeback)."""
+    path = Path("/sys/block") / zram / "backing_dev"
+    return path.exists() and file(path).strip() != "none"
+
+
 def parse_findmnt(text: str) -> tuple[str, str]:
-    """Read `findmnt --json`: source and type of the file system. Raises Unreadable."""
+    """Read `findmnt --json`: source and type of the file system, without the folder in brackets that a bind mount or a
+    subvolume shows. Raises Unreadable.
+    """
     try:
         found = json.loads(text)["filesystems"][0]
-        return str(found["source"]), str(found["fstype"])
+        source, kind = found["source"], found["fstype"]
     except (ValueError, KeyError, IndexError, TypeError, RecursionError):
-        raise Unreadable("findmnt named no file system") from None
+        source = kind = None
+    if not isinstance(source, str) or not isinstance(kind, str):
+        raise Unreadable("findmnt named no file system")
+    return source.partition("[")[0], kind
 
 
 def parse_lsblk(text: str) -> Node:
@@ -94,9 +127,17 @@ def parse_lsblk(text: str) -> Node:
         tree = json.loads(text)["blockdevices"][0]
     except (ValueError, KeyError, IndexError, TypeError, RecursionError):
         tree = None
-    if not isinstance(tree, dict):
+    if not _is_device(tree, 0):
         raise Unreadable("lsblk named no device")
-    return tree
+    sound: Node = tree
+    return sound
+
+
+def _is_device(node: object, depth: int) -> bool:
+    if not isinstance(node, dict) or not all(isinstance(node.get(m), str) and node[m] for m in ("name", "type")):
+        return False
+    below = node.get("children", [])
+    return isinstance(below, list) and depth <= DEEPEST and all(_is_device(child, depth + 1) for child in below)
 
 
 def encrypted(node: Node, depth: int = 0) -> bool:
@@ -114,8 +155,8 @@ def _has_loop(node: Node, depth: int) -> bool:
 
 
 def _below(node: Node) -> list[Node]:
-    children = node.get("children")
-    return [child for child in children if isinstance(child, dict)] if isinstance(children, list) else []
+    children: list[Node] = node.get("children", [])
+    return children
 
 
 def chain(node: Node, depth: int = 0) -> str:
@@ -128,17 +169,22 @@ def chain(node: Node, depth: int = 0) -> str:
 
 
 def parse_zfs(text: str) -> bool:
-    """Read `zfs get -H -o value encryption`: on with any cipher."""
+    """Read `zfs get -H -o value encryption` (zfsprops(7)): on with any cipher. Raises Unreadable."""
     value = text.strip()
-    return bool(value) and value not in ("off", "-")
+    if not re.fullmatch(r"off|-|on|aes-(128|192|256)-(ccm|gcm)", value):
+        raise Unreadable("zfs named no encryption")
+    return value not in ("off", "-")
 
 
 def parse_zpool(text: str) -> list[str]:
-    """Read `zpool list -v -H -P POOL`: the devices of the pool, cache and spare devices included."""
+    """Read `zpool list -v -H -P POOL`: the devices and files of the pool, cache and spare devices included."""
     words = (line.split() for line in text.splitlines())
-    return [line[0] for line in words if line and line[0].startswith("/dev/")]
+    return [line[0] for line in words if line and line[0].startswith("/")]
 
 
 def parse_swaps(text: str) -> list[str]:
-    """Read /proc/swaps (proc(5)): the files and devices; spaces in their names are written \\040."""
-    return [line.split()[0].replace("\\040", " ") for line in text.splitlines()[1:] if line.strip()]
+    """Read /proc/swaps (proc(5)): the files and devices; odd characters in names are octal. Raises Unreadable."""
+    heading, *lines = [line.split() for line in text.split("\n") if line] or [[]]
+    if heading != SWAPS or any(len(words) != len(SWAPS) for words in lines):
+        raise Unreadable("/proc/swaps has another form")
+    return [re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), words[0]) for words in lines]

@@ -21,6 +21,11 @@ class Unreadable(Exception):
 
 def command(*words: str, timeout: float = 10.0, statuses: Iterable[int] = (0,)) -> str:
     """Run a program to its end and give its output. Raises Unreadable when it is missing, fails or takes too long."""
+    return run(*words, timeout=timeout, statuses=statuses)[1]
+
+
+def run(*words: str, timeout: float, statuses: Iterable[int]) -> tuple[int, str]:
+    """Run a program like `command`, for those whose exit status says something too."""
     try:
         done = subprocess.run(
             words, stdin=subprocess.DEVNULL, capture_output=True, env=ENVIRONMENT, timeout=timeout, check=False, cwd="/"
@@ -32,7 +37,7 @@ def command(*words: str, timeout: float = 10.0, statuses: Iterable[int] = (0,)) 
     if done.returncode not in statuses:
         complaint = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise Unreadable(f"{words[0]}: {complaint[-1] if complaint else f'status {done.returncode}'}"[:200])
-    return _text(done.stdout, words[0])
+    return done.returncode, _text(done.stdout, words[0])
 
 
 def file(path: Path | str) -> str:

@@ -13,6 +13,7 @@ from agent.wire import Fact
 FACTS: Final = ("os.family", "os.distribution", "os.version", "os.kernel")
 RELEASE: Final = (Path("/etc/os-release"), Path("/usr/lib/os-release"))
 """os-release(5): the first that exists counts."""
+LONGEST_LINE: Final = 4096
 
 
 def collect(*, now: float) -> dict[str, Fact]:
@@ -34,6 +35,8 @@ def parse_os_release(text: str) -> dict[str, str]:
     """Read os-release(5): NAME=value lines in shell quoting. Lines that are none are passed over."""
     found: dict[str, str] = {}
     for line in text.splitlines():
+        if len(line) > LONGEST_LINE:
+            continue
         name, equals, value = line.strip().partition("=")
         if not equals or not name.replace("_", "").isalnum():
             continue
