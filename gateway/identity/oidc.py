@@ -34,6 +34,9 @@ LONGEST_CODE = 4096
 REACHABLE_FOR = 10.0
 """Seconds for which an answer of `reachable` is repeated: a probe must not become a request to the provider each time."""
 
+ANOTHER_LOGIN = "login-state"
+"""The code of the refusal that says nothing about this login: the answer was for another one."""
+
 WANTED_SCOPES = ("profile", "email", "groups")
 
 
@@ -182,7 +185,7 @@ class RelyingParty:
 def _authorization_code(query: Mapping[str, str], state: LoginState, metadata: Metadata) -> str:
     """Check the authorization response (RFC 6749 4.1.2, RFC 9207) before anything in it is used."""
     if not hmac.compare_digest(query.get("state", "").encode("utf-8", "replace"), state.state.encode()):
-        raise Unauthenticated("login-state", "this answer belongs to another login; begin again")
+        raise Unauthenticated(ANOTHER_LOGIN, "this answer belongs to another login; begin again")
     issuer = query.get("iss")
     if issuer != metadata.issuer and (issuer is not None or metadata.iss_in_response):
         raise Unauthenticated("login-issuer", "the answer does not come from the configured provider")

@@ -15,8 +15,9 @@ from gateway.access import administrators, audit, enrolment
 from gateway.access.audit import Event
 from gateway.errors import Refused, Unauthenticated
 from gateway.identity import login_state
-from gateway.identity.oidc import VerifiedLogin
+from gateway.identity.oidc import ANOTHER_LOGIN, VerifiedLogin
 from gateway.store.engine import reading, writing
+from gateway.web import problems
 from gateway.web.deployment import Deployment
 from gateway.web.operations import Operation, Proof
 
@@ -41,15 +42,20 @@ def login_administrator(gateway: Deployment, _request: Request, _body: bytes) ->
 
 
 def callback(gateway: Deployment, request: Request, _body: bytes) -> Response:
-    """Take the browser back from the provider. The state cookie is used up, whatever comes of it."""
+    """Take the browser back from the provider. Its answer to this login uses the state cookie up, also by a refusal."""
     now = gateway.clock.now()
     gateway.clock.check()
     cookie = request.cookies.get(LOGIN_COOKIE)
     if cookie is None:
         raise Unauthenticated("login-not-begun", "this browser has not begun a login here, or it took too long")
     state = login_state.unseal(cookie, gateway.cookie_key, now=now)
-    login = gateway.provider.finish(request.query_params, state, now=now)
-    answer = _finish(gateway, login, now=now)
+    try:
+        login = gateway.provider.finish(request.query_params, state, now=now)
+        answer = _finish(gateway, login, now=now)
+    except Refused as refused:
+        if refused.code == ANOTHER_LOGIN:  # anybody can send a browser here: that must not end the login it has begun
+            raise
+        answer = problems.answer(request, refused)
     answer.delete_cookie(LOGIN_COOKIE, path="/", secure=True, httponly=True, samesite="lax")
     return answer
 
