@@ -71,9 +71,10 @@ def _judgements(
     policy: Policy, posture: Posture | None, before: Mapping[str, datetime], *, now: datetime
 ) -> Iterator[_Judgement]:
     if posture is None:
-        yield _unreported(policy, before.get(REPORT, now))
+        yield _unreported(policy, min(before.get(REPORT, now), now))
         # Nothing was seen to fail, so no grace begins and none is forgotten.
-        yield from (_Judgement(name, None, since, None) for name, since in before.items() if name in policy.checks)
+        known = ((name, since) for name, since in before.items() if name in policy.checks)
+        yield from (_Judgement(name, None, min(since, now), None) for name, since in known)
         return
     yield _report(policy, posture, now=now)
     for name, check in policy.checks.items():

@@ -39,8 +39,8 @@ def loads(text: str | bytes, name: str) -> Policy:
     return _policy([(name, text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))])
 
 
-def files(path: Path) -> list[Path]:
-    """Name the files of a policy, sorted. Raises PolicyError when there are none, too many, or one that would be missed."""
+def files(path: Path, what: str = "policy") -> list[Path]:
+    """Name the files of a folder, sorted, or the one file. Raises PolicyError when there are none, too many, or one that would be missed."""
     try:
         beside = sorted(path.iterdir()) if path.is_dir() else [path]
     except OSError as error:
@@ -50,7 +50,7 @@ def files(path: Path) -> list[Path]:
         raise PolicyError(*(Problem(str(file), 1, 1, "would not be read; allowed are names *.yaml") for file in missed))
     found = [file for file in beside if file.suffix == ".yaml"] if path.is_dir() else [path]
     if not 0 < len(found) <= MAX_FILES:
-        text = f"holds {len(found)} policy files; allowed are 1 to {MAX_FILES} named *.yaml"
+        text = f"holds {len(found)} {what} files; allowed are 1 to {MAX_FILES} named *.yaml"
         raise PolicyError(Problem(str(path), 1, 1, text))
     return found
 

@@ -46,7 +46,7 @@ def load_fixtures(folder: File, policy: Policy) -> list[Case]:
     """Load every fixture in a folder. Raises PolicyError: also when there is none, for nothing was tested then."""
     sources: list[Source] = []
     problems: list[Problem] = []
-    for file in files(folder):
+    for file in files(folder, "fixture"):
         try:
             sources.append(parse(read(file), str(file)))
         except PolicyError as error:

@@ -190,6 +190,11 @@ def test_a_failure_that_is_said_to_begin_in_the_future_begins_now() -> None:
     assert decision.findings[0].since == NOW
 
 
+def test_no_report_does_not_let_a_grace_begin_in_the_future_either() -> None:
+    decision = decide(OFFICE, BOB, None, now=NOW, failing_since={"patched": NOW + DAY, REPORT: NOW + DAY})
+    assert decision.failing_since == {"patched": NOW, REPORT: NOW}
+
+
 def test_the_worst_tier_can_have_a_grace_too() -> None:
     device = Device()
     assert device.judged(NOW, disk__root_encrypted=False).tier == "full"

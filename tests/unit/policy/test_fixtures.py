@@ -111,7 +111,7 @@ def test_a_folder_without_fixtures_is_an_error(tmp_path: Path) -> None:
     assert problems(tmp_path, HEALTHY) == [f"{tmp_path}:1:1: {nothing}"]
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert problems(empty) == [f"{empty}:1:1: holds 0 policy files; allowed are 1 to 256 named *.yaml"]
+    assert problems(empty) == [f"{empty}:1:1: holds 0 fixture files; allowed are 1 to 256 named *.yaml"]
     assert "0.yaml:1:11: fixtures: has 0 entries; allowed are 1 or more" in problems(tmp_path, "fixtures: []\n")
 
 
