@@ -40,7 +40,7 @@ def _listen(host: str, port: int) -> socket.socket:
 def _loopback(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if host not in LOOPBACK or not port.isdecimal() or not 0 < int(port) < 65536:
+    if host not in LOOPBACK or not port.isascii() or not port.isdecimal() or not 0 < int(port) < 65536:
         raise argparse.ArgumentTypeError("must be a loopback address and a port, for example 127.0.0.1:9400")
     return host, int(port)
 

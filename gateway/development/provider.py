@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -37,6 +37,7 @@ CODE_LIFETIME = 60.0
 TOKEN_LIFETIME = 300
 MOST_PENDING = 1000
 LARGEST_FORM = 16 * 1024
+MOST_FIELDS = 20
 KID = "development"
 
 
@@ -66,29 +67,30 @@ class _Pending:
     """Single-use secrets and what they stand for. The oldest make room, so strangers cannot fill the memory."""
 
     lifetime: float
+    clock: Callable[[], float]
     kept: dict[str, tuple[float, _Authorization]] = field(default_factory=dict)
 
     def keep(self, authorization: _Authorization) -> str:
         while len(self.kept) >= MOST_PENDING:
             del self.kept[next(iter(self.kept))]
         name = secrets.token_urlsafe(32)
-        self.kept[name] = (time.monotonic() + self.lifetime, authorization)
+        self.kept[name] = (self.clock() + self.lifetime, authorization)
         return name
 
     def take(self, name: str) -> _Authorization | None:
-        ends_at, authorization = self.kept.pop(name, (0.0, None))
-        return authorization if time.monotonic() < ends_at else None
+        ends_at, authorization = self.kept.pop(name, (float("-inf"), None))
+        return authorization if self.clock() < ends_at else None
 
 
 class DevelopmentProvider:
     """The provider as a Starlette application (`app`), for one issuer and one redirect URI."""
 
-    def __init__(self, issuer: str, redirect_uri: str) -> None:
+    def __init__(self, issuer: str, redirect_uri: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.issuer = issuer
         self._redirect_uri = redirect_uri
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        self._requests = _Pending(REQUEST_LIFETIME)
-        self._codes = _Pending(CODE_LIFETIME)
+        self._requests = _Pending(REQUEST_LIFETIME, clock)
+        self._codes = _Pending(CODE_LIFETIME, clock)
         self.app = Starlette(
             routes=[
                 Route("/.well-known/openid-configuration", self._discovery),
@@ -193,10 +195,15 @@ async def _answer_invalid(_request: Request, error: Exception) -> Response:
 
 
 async def _form(request: Request) -> dict[str, str]:
-    if int(request.headers.get("content-length", "0") or 0) > LARGEST_FORM:
-        raise _Invalid("invalid_request", f"a form has at most {LARGEST_FORM} bytes", 413)
-    body = await request.body()
-    return dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=20))
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > LARGEST_FORM:
+            raise _Invalid("invalid_request", f"a form has at most {LARGEST_FORM} bytes", 413)
+    try:
+        return dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=MOST_FIELDS))
+    except ValueError:
+        raise _Invalid("invalid_request", f"a form has at most {MOST_FIELDS} fields") from None
 
 
 def _is_verifier(verifier: str, challenge: str) -> bool:
