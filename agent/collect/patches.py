@@ -31,6 +31,7 @@ _APT_SECURITY = re.compile(r"-security(?:[/,\s]|$)|Debian-Security:|UbuntuESM", 
 _DNF_NAME = re.compile(r"[\w.+-]+\.\w+", re.ASCII)
 _DNF_ADVISORY = re.compile(r"[\w:.-]*\d[\w:.-]*", re.ASCII)
 _DNF_REMARKS = ("Last metadata expiration check", "Security: ", "Updating and loading", "Repositories loaded")
+_OTHER_ADVISORIES: Final = {"bugfix", "enhancement", "newpackage", "unknown"}
 LONGEST_LINE: Final = 1000
 
 
@@ -93,10 +94,13 @@ def parse_dnf_check_update(text: str) -> int:
 
     Raises Unreadable for a line that is neither a package nor a remark of dnf.
     """
-    packages = set()
+    packages, obsoleting = set(), False
     for line in _dnf_lines(text):
         words = line.split()
-        if words[0] == "Obsoleting" or line[0].isspace():  # a heading; what is obsolete is indented below its heir
+        if line.lower().rstrip() == "obsoleting packages":
+            obsoleting = True
+            continue
+        if obsoleting and line.startswith("    "):  # what is obsolete, below its heir
             continue
         if len(words) != 3 or not _DNF_NAME.fullmatch(words[0]):
             raise Unreadable("dnf check-update gave a line that names no package")
@@ -116,9 +120,12 @@ def parse_dnf_updateinfo(text: str) -> int:
             continue
         if len(words) < 3 or not _DNF_ADVISORY.fullmatch(words[0]):
             raise Unreadable("dnf updateinfo gave a line that names no advisory")
-        if not (words[1] == "security" or words[1].endswith("/Sec.")):
-            continue
-        packages.add(_package_name(words[2] if words[1] != "security" else words[3] if len(words) > 3 else ""))
+        if words[1] == "security":  # dnf 5: the severity is a column of its own
+            packages.add(_package_name(words[3] if len(words) > 3 else ""))
+        elif words[1].endswith("/Sec."):
+            packages.add(_package_name(words[2]))
+        elif words[1] not in _OTHER_ADVISORIES:
+            raise Unreadable("dnf updateinfo gave a kind of advisory that is not known")
     return len(packages)
 
 
@@ -133,7 +140,7 @@ def _dnf_lines(text: str) -> Iterator[str]:
 def _package_name(nevra: str) -> str:
     """name-version-release.arch without version and release: several advisories of one package are one update."""
     name, _, architecture = nevra.rpartition(".")
-    if name.count("-") < 2 or not architecture.isalnum():
+    if name.count("-") < 2 or not architecture.replace("_", "").isalnum():
         raise Unreadable("dnf updateinfo gave an advisory without a package")
     return f"{name.rsplit('-', 2)[0]}.{architecture}"
 
