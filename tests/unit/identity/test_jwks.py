@@ -14,7 +14,7 @@ from jwt.algorithms import RSAAlgorithm
 from gateway.errors import GatewayError, ProviderError, Unauthenticated
 from gateway.identity.http import Egress
 from gateway.identity.jwks import GRACE, MAXIMUM_AGE, MOST_KEYS, REFRESH, KeySet, read_keys
-from tests.sim.provider import ADDRESS, ISSUER, KEYS, START, LoginDesk, Provider, Signer
+from tests.sim.provider import ADDRESS, ISSUER, KEYS, START, LoginDesk, Provider, Signer, base64url
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 URL = f"{ISSUER}{KEYS}"
@@ -242,6 +242,38 @@ def test_a_key_that_may_not_sign_is_left_out(jwk: Any) -> None:
     assert [key.kid for key in read_keys({"keys": [jwk, TWO.jwk]})] == ["two"]
     with pytest.raises(ProviderError, match="no key that may sign"):
         read_keys({"keys": [jwk]})
+
+
+def rsa_jwk(bits: int, exponent: str = "AQAB") -> dict[str, Any]:
+    """A public key of this size; nobody has its other half."""
+    modulus = (1 << (bits - 1)) + 1
+    return {"kty": "RSA", "kid": "sized", "e": exponent, "n": base64url(modulus.to_bytes((bits + 7) // 8, "big"))}
+
+
+@pytest.mark.parametrize(
+    ("jwk", "taken"),
+    [
+        (rsa_jwk(2047), False),
+        (rsa_jwk(2048), True),
+        (rsa_jwk(2048, "Aw"), True),
+        (rsa_jwk(8192), True),
+        (rsa_jwk(8193), False),
+    ],
+    ids=["2047", "2048", "2048 with exponent 3", "8192", "8193"],
+)
+def test_rsa_has_from_2048_to_8192_bits(jwk: dict[str, Any], taken: bool) -> None:
+    assert [key.kid for key in read_keys({"keys": [jwk, TWO.jwk]})] == (["sized", "two"] if taken else ["two"])
+
+
+def test_a_set_may_have_64_keys(provider: Provider) -> None:
+    provider.published = [{**TWO.jwk, "kid": f"key-{number}"} for number in range(MOST_KEYS)]
+    assert is_key(key_set(provider).find("key-63", "RS256", now=START), TWO)
+
+
+def test_two_keys_of_one_name_are_none(provider: Provider) -> None:
+    provider.published = [ONE.jwk, {**TWO.jwk, "kid": "one"}]
+    with pytest.raises(Unauthenticated, match="names several keys"):
+        key_set(provider).find("one", "RS256", now=START)
 
 
 @pytest.mark.parametrize("listed", [None, {}, "keys", 7, [TWO.jwk] * (MOST_KEYS + 1)], ids=str)

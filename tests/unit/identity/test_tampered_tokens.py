@@ -451,3 +451,53 @@ HONEST: Mapping[str, Callable[[Draft], str]] = {
 def test_an_honest_token_may_have(form: str) -> None:
     provider = Provider(id_token=HONEST[form])
     assert LoginDesk(provider).log_in().user == "alice"
+
+
+DAY = 86400
+
+
+@pytest.mark.parametrize(
+    ("within", "beyond"),
+    [
+        ({"iat": NOW + 30}, {"iat": NOW + 31}),
+        ({"iat": NOW - 600}, {"iat": NOW - 601}),
+        ({"iat": NOW - 60, "exp": NOW - 29}, {"iat": NOW - 60, "exp": NOW - 30}),
+        ({"iat": NOW, "exp": NOW + 1}, {"iat": NOW, "exp": NOW}),
+        ({"exp": NOW + 31 * DAY}, {"exp": NOW + 31 * DAY + 1}),
+        ({"nbf": NOW + 30}, {"nbf": NOW + 31}),
+        ({"auth_time": NOW + 30}, {"auth_time": NOW + 31}),
+    ],
+    ids=lambda members: ", ".join(f"{name} {value - NOW:+}" for name, value in members.items()),
+)
+def test_times_hold_up_to_their_bound_and_no_further(within: dict[str, int], beyond: dict[str, int]) -> None:
+    provider = Provider(id_token=lambda draft: draft.with_claims(**within))
+    desk = LoginDesk(provider)
+    assert desk.log_in().subject == "sub-alice"
+    provider.id_token = lambda draft: draft.with_claims(**beyond)
+    with pytest.raises(Unauthenticated) as refusal:
+        desk.log_in()
+    assert refusal.value.code == "login-token-time"
+
+
+@pytest.mark.parametrize("name", ["exp", "iat", "nbf", "auth_time"])
+@pytest.mark.parametrize("value", [True, "1", [1], {"s": 1}], ids=str)
+def test_a_time_that_is_no_number_is_named(name: str, value: object) -> None:
+    provider = Provider(id_token=lambda draft: draft.with_claims(**{name: value}))
+    with pytest.raises(Unauthenticated, match=f"{name} must be a number of seconds"):
+        LoginDesk(provider).log_in()
+
+
+@pytest.mark.parametrize("kid", ["", "k" * 256, 7, True, ["one"], {"one": 1}], ids=lambda kid: str(kid)[:9])
+def test_a_kid_that_is_no_bearable_text_is_refused_without_asking_for_keys(kid: object) -> None:
+    provider = Provider(id_token=lambda draft: draft.with_header(kid=kid))
+    desk = LoginDesk(provider)
+    with pytest.raises(Unauthenticated, match="kid must be a text"):
+        desk.log_in()
+    assert desk.asked([KEYS]) == 0
+
+
+@pytest.mark.parametrize("kid", ["k", "k" * 255])
+def test_a_kid_may_be_short_or_long(kid: str) -> None:
+    provider = Provider()
+    provider.rotate(kid)
+    assert LoginDesk(provider).log_in().subject == "sub-alice"
