@@ -13,15 +13,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from agent import answers, uapi
+from agent import answers
 from agent.client import Gateway, origin
 from agent.collect import Collection, antivirus
 from agent.errors import AgentError
 from agent.login import log_in
 from agent.run import Agent
 from agent.state import State
-from agent.status import StatusBoard, flows, picture
-from agent.tunnel import BACKENDS, INTERFACE, Tunnel
+from agent.status import StatusBoard, connected, picture
+from agent.tunnel import BACKENDS, INTERFACE, Tunnel, peer_of
 from agent.watch import Watches
 from agent.wire import AGENT_VERSION, Enrolment
 
@@ -146,21 +146,14 @@ def _status(parsed: argparse.Namespace, state: State) -> int:
         print(json.dumps({"state": "stopped"}) if parsed.json else f"the agent is not running; {enrolment.gateway}")
         return 1
     now = time.time()
-    peer = _peer(str(status.get("interface")))
-    connected = status.get("state") in ("connected", "unreachable") and flows(peer, now=now)
+    peer = peer_of(str(status.get("interface")), status.get("backend"))
+    flowing = connected(status, peer, now=now)
     if parsed.json:
-        print(json.dumps({**status, "connected": connected}, indent=2))
+        print(json.dumps({**status, "connected": flowing}, indent=2))
     else:
         verdict = answers.verdict(status["verdict"]) if status.get("verdict") else None
         print("\n".join(picture(status, verdict, peer, now=now)))
-    return 0 if connected else 1
-
-
-def _peer(interface: str) -> uapi.PeerState | None:
-    try:
-        return uapi.peer_state(uapi.ask(interface, "get=1\n\n"))
-    except AgentError:
-        return None
+    return 0 if flowing else 1
 
 
 def _report(_parsed: argparse.Namespace, _state: State) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from ipaddress import ip_interface, ip_network
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from agent.errors import Nonsense
 from agent.wire import TunnelConfig
@@ -15,6 +16,9 @@ T = TypeVar("T")
 MOST = 256
 """Findings, resources, addresses or routes of one answer."""
 LONGEST_TEXT = 2000
+_NETWORK: Final = re.compile(r"[0-9a-fA-F.:]{2,45}(/\d{1,3})?", re.ASCII)
+"""No zone of IPv6 (`%`): what follows it may be anything, a line of UAPI too."""
+_ENDPOINT: Final = re.compile(r"(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._-]{1,253}):(?P<port>\d{1,5})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,35 +83,35 @@ def verdict(members: object) -> Verdict:
 def tunnel(members: object) -> TunnelConfig:
     """Read a tunnel configuration: every address, route, key and number is what it should be. Raises Nonsense."""
     given = _object(members, "tunnel")
+    addresses, routes = _texts(given, "addresses"), _texts(given, "routes")
+    key, endpoint = _words(given, "public_key"), _ENDPOINT.fullmatch(_words(given, "endpoint"))
+    _whole(given, "mtu", 1280, 65439)
+    _whole(given, "keepalive", 0, 65535)
     try:
-        config = TunnelConfig.from_json(given)
-        addresses, routes = [ip_interface(a) for a in config.addresses], [ip_network(r) for r in config.routes]
-        key = base64.b64decode(config.public_key, validate=True)
-        host, _, port = config.endpoint.rpartition(":")
-    except (KeyError, TypeError, ValueError) as error:
-        raise Nonsense(f"the gateway sent a tunnel that cannot be used: {error}") from None
-    sound = (
-        0 < len(addresses) <= MOST
-        and len(routes) <= MOST
-        and len(key) == 32
-        and host.removeprefix("[").removesuffix("]").replace("-", "").replace(".", "").replace(":", "").isalnum()
-        and port.isascii()
-        and port.isdecimal()
-        and 0 < int(port) < 65536
-        and 1280 <= config.mtu <= 65439
-        and 0 <= config.keepalive <= 65535
-    )
-    if not sound:
-        raise Nonsense("the gateway sent a tunnel that cannot be used: addresses, key, endpoint, mtu or keepalive")
-    return config
+        networks = [ip_interface(address) for address in addresses] + [ip_network(route) for route in routes]
+        sound = len(base64.b64decode(key, validate=True)) == 32 and all(map(_NETWORK.fullmatch, [*addresses, *routes]))
+    except ValueError:
+        sound, networks = False, []
+    if not sound or not addresses or not networks or endpoint is None or not 0 < int(endpoint["port"]) < 65536:
+        raise Nonsense("the gateway sent a tunnel that cannot be used: addresses, routes, key or endpoint")
+    return TunnelConfig.from_json(given)
 
 
 def text(members: Mapping[str, Any], name: str) -> str:
     """Read a text that is safe to show in a terminal."""
+    return printable(_words(members, name))
+
+
+def printable(value: str) -> str:
+    """The text without what a terminal would obey."""
+    return "".join(c if c.isprintable() else " " for c in value)
+
+
+def _words(members: Mapping[str, Any], name: str) -> str:
     value = members.get(name)
     if not isinstance(value, str) or len(value) > LONGEST_TEXT:
         raise Nonsense(f"the gateway sent no proper {name}")
-    return "".join(c if c.isprintable() else " " for c in value)
+    return value
 
 
 def _finding(members: Mapping[str, Any]) -> Finding:
@@ -123,7 +127,7 @@ def _finding(members: Mapping[str, Any]) -> Finding:
 
 
 def _resource(members: Mapping[str, Any]) -> Resource:
-    named = {name: tuple(_texts(members, name)) for name in ("destinations", "ports")}
+    named = {name: tuple(map(printable, _texts(members, name))) for name in ("destinations", "ports")}
     return Resource(text(members, "name"), named["destinations"], named["ports"])
 
 
@@ -131,7 +135,7 @@ def _texts(members: Mapping[str, Any], name: str) -> list[str]:
     values = members.get(name)
     if not isinstance(values, list) or len(values) > MOST:
         raise Nonsense(f"the gateway sent no proper {name}")
-    return [text({name: value}, name) for value in values]
+    return [_words({name: value}, name) for value in values]
 
 
 def _list(members: Mapping[str, Any], name: str, read: Callable[[Mapping[str, Any]], T]) -> tuple[T, ...]:

@@ -19,6 +19,10 @@ from agent.errors import AgentError, Nonsense, Problem, Unreachable
 LARGEST_ANSWER = 1 << 20
 """Bytes. A verdict with every finding and resource has some tens of KiB."""
 TIMEOUT = httpx2.Timeout(10.0, connect=5.0)
+ANSWER_WITHIN = 30.0
+"""Seconds for a whole answer: one that comes byte by byte must not keep the agent from its other work."""
+IDENTITY = {"accept-encoding": "identity"}
+"""A compressed answer could be far larger than it looks; one that comes all the same is no JSON."""
 SILENCE = 45.0
 """Seconds without a line on the event stream, three times what the gateway sends at least, before it counts as dead."""
 
@@ -35,7 +39,9 @@ class Gateway:
         self._streams = self._connect()
 
     def _connect(self) -> httpx2.Client:
-        return httpx2.Client(verify=self._trust, timeout=TIMEOUT, follow_redirects=False, trust_env=False)
+        return httpx2.Client(
+            verify=self._trust, timeout=TIMEOUT, follow_redirects=False, trust_env=False, headers=IDENTITY
+        )
 
     def begin_enrolment(self, name: str, redirect_uri: str) -> tuple[str, str]:
         """Begin to enrol, or to log in again. Gives the enrolment's id and the URL for the browser."""
@@ -88,10 +94,15 @@ class Gateway:
                 "GET", self.url + path, headers=self._proof("GET", path), timeout=timeout
             ) as answer:
                 if answer.status_code != 200:
-                    raise _problem(answer.status_code, answer.read())
-                yield from _events(answer.iter_lines())
-        except httpx2.HTTPError as error:
-            raise Unreachable(f"{self.url}: {error}") from None
+                    raise _problem(answer.status_code, _capped(answer))
+                yield from _events(_lines(answer.iter_raw()))
+        except (httpx2.HTTPError, RuntimeError) as error:  # the latter of a client that was closed meanwhile
+            raise Unreachable(f"{self.url}: {str(error) or type(error).__name__}") from None
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._streams.is_closed
 
     def close(self) -> None:
         """Close the connections."""
@@ -126,11 +137,14 @@ class Gateway:
 
 def origin(url: str) -> str:
     """The gateway's address as everything else compares it. Raises AgentError."""
-    parts = urlsplit(url)
-    loopback = parts.hostname in ("127.0.0.1", "::1", "localhost")
-    if parts.scheme not in ("https", "http") or not parts.hostname or parts.path not in ("", "/") or parts.query:
+    try:
+        parts = urlsplit(url)
+        own = parts.hostname and parts.port != 0 and parts.path in ("", "/") and "@" not in parts.netloc
+    except ValueError:
+        own = False
+    if not own or parts.scheme not in ("https", "http") or parts.query or parts.fragment or not url.isprintable():
         raise AgentError(f"{url!r} is no gateway address: it must be like https://gateway.example.com")
-    if parts.scheme == "http" and not loopback:
+    if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
         raise AgentError(f"{url!r} must be https, except on a loopback address")
     return url.rstrip("/")
 
@@ -143,11 +157,13 @@ def _trust(authority: Path | None) -> ssl.SSLContext:
 
 
 def _capped(answer: httpx2.Response) -> bytes:
-    body = bytearray()
-    for piece in answer.iter_bytes():
+    body, deadline = bytearray(), time.monotonic() + ANSWER_WITHIN
+    for piece in answer.iter_raw():
         body += piece
         if len(body) > LARGEST_ANSWER:
             raise Nonsense(f"the gateway's answer is larger than {LARGEST_ANSWER} bytes")
+        if time.monotonic() > deadline:
+            raise Unreachable(f"the gateway's answer takes longer than {ANSWER_WITHIN:.0f} s")
     return bytes(body)
 
 
@@ -163,7 +179,7 @@ def _json(body: bytes | str) -> dict[str, Any]:
 
 def _problem(status: int, body: bytes) -> AgentError:
     try:
-        members = _json(body[:LARGEST_ANSWER])
+        members = _json(body)
         return Problem(status, answers.text(members, "code"), answers.text(members, "detail"), members)
     except Nonsense:
         return Unreachable(f"the gateway answered with status {status} and no reason")
@@ -175,6 +191,17 @@ def _name(answer: Mapping[str, Any], member: str) -> str:
     if not 0 < len(name) <= 64 or not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
         raise Nonsense(f"the gateway sent no proper {member}")
     return name
+
+
+def _lines(pieces: Iterator[bytes]) -> Iterator[str]:
+    """The lines of a stream without their ends. Raises Nonsense for one that has none."""
+    rest = b""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        for line in whole:
+            yield line.removesuffix(b"\r").decode("utf-8", "replace")
+        if len(rest) > LARGEST_ANSWER:
+            raise Nonsense("the gateway sent an event that has no end")
 
 
 def _events(lines: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -23,6 +23,8 @@ from agent.errors import AgentError
 
 COORDINATE = 32
 """Bytes of a coordinate of P-256 (RFC 7518 section 6.2.1.2)."""
+LARGEST = 4096
+"""Bytes of a key file; ours have 241."""
 
 
 class DeviceKey:
@@ -38,14 +40,16 @@ class DeviceKey:
     def load(cls, file: Path) -> DeviceKey:
         """Read the key. Raises AgentError when it is missing, damaged, or readable by others."""
         try:
-            descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
             raise AgentError("this machine is not enrolled: run sallyport-agent enrol URL") from None
         except OSError as error:
             raise AgentError(f"{file} cannot be read ({error.strerror})") from None
-        with open(descriptor, "rb") as opened:
-            _check_private(file, os.fstat(opened.fileno()))
-            return cls._read(file, opened.read())
+        try:
+            _check_private(file, os.fstat(descriptor))
+            return cls._read(file, os.read(descriptor, LARGEST))
+        finally:
+            os.close(descriptor)
 
     @classmethod
     def _read(cls, file: Path, pem: bytes) -> DeviceKey:

@@ -59,7 +59,7 @@ def follow_events(gateway: Gateway, session: str, inbox: Inbox) -> None:
 
     def follow() -> None:
         failures = 0
-        while True:
+        while not gateway.closed:
             try:
                 for name, data in gateway.events(session):
                     failures = 0

@@ -48,6 +48,7 @@ class Agent:
         self._say = say
         self._stopped = False
         self._failures = 0
+        self._end = ""
         self._events: list[tuple[str, str, dict[str, Any]]] = []
         self._asleep = SleepDetector(boottime=boottime(), monotonic=time.monotonic())
         self.inbox = Inbox()
@@ -79,7 +80,8 @@ class Agent:
         try:
             conversation = Conversation(self._gateway)
             self._live(conversation)
-            self._failures = 0
+            if not self._stopped:
+                self._pause("ended", self._end, back_off(self._failures))
         except Problem as problem:
             self._refused(problem)
         except AgentError as error:
@@ -92,8 +94,9 @@ class Agent:
         elif problem.code == "denied":
             self._tunnel.down()
             self._pause("denied", str(problem), LOGIN_POLL)
-        elif problem.code != "session-ended":
-            self._pause("refused", str(problem), back_off(self._failures))
+        else:
+            state = "ended" if problem.code == "session-ended" else "refused"
+            self._pause(state, str(problem), back_off(self._failures))
 
     def _pause(self, state: str, reason: str, seconds: float) -> None:
         """Wait, but not longer than until something changes that could help."""
@@ -160,6 +163,7 @@ class Agent:
             if self._board.publish("unreachable", verdict=conversation.verdict, problem=str(error)):
                 self._say(f"unreachable: {error}")
         else:
+            self._failures = 0
             schedule.reported(now=boottime(), heartbeat=_heartbeat(conversation))
             self._board.publish("connected", verdict=conversation.verdict)
 
@@ -178,9 +182,10 @@ class Agent:
             if session == conversation.session and name == "verdict":
                 self._take_verdict(conversation, data)
             elif session == conversation.session and name == "ended":
-                reason = str(data.get("reason"))[:100]
+                reason = answers.printable(str(data.get("reason"))[:100])
                 self._tunnel.down()
-                self._board.publish("ended", problem=f"the session has ended: {reason}")
+                self._end = f"the session has ended: {reason}"
+                self._board.publish("ended", problem=self._end)
                 self._say(f"ended: {reason}")
                 return True
         return False

@@ -49,11 +49,14 @@ class State:
         """Which gateway this machine belongs to. Raises AgentError when to none."""
         try:
             members = json.loads(self.enrolment_file.read_bytes())
-            return Enrolment(str(members["gateway"]), str(members["device"]), str(members["user"]))
+            named = [members[name] for name in ("gateway", "device", "user")]
+            if not all(isinstance(value, str) for value in named):
+                raise ValueError("a name in it is no text")
+            return Enrolment(*named)
         except FileNotFoundError:
             raise AgentError("this machine is not enrolled: run sallyport-agent enrol URL") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise AgentError(f"{self.enrolment_file} cannot be read ({error}): enrol again") from None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise AgentError(f"{self.enrolment_file} cannot be read ({error!r}): enrol again") from None
 
     def keep_enrolment(self, enrolment: Enrolment, authority: Path | None) -> None:
         """Remember the gateway and, when one was named, the authority that its certificate must be of."""
@@ -73,12 +76,23 @@ class State:
             self._replace(self._status, json.dumps(status, indent=2).encode(), durable=False)
 
     def status(self) -> dict[str, Any] | None:
-        """What the running agent published last; None when nothing can be read."""
+        """What the running agent published last; None when none runs, whatever a killed one has left behind."""
         try:
             members = json.loads(self._status.read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
-        return members if isinstance(members, dict) else None
+        return members if isinstance(members, dict) and self._running() else None
+
+    def _running(self) -> bool:
+        """Whether an agent holds the lock."""
+        try:
+            with (self.folder / "lock").open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:

@@ -22,6 +22,8 @@ WORDS: Final = {
     "starting": "starting",
 }
 """What a person reads for each state."""
+LIVE: Final = ("connected", "unreachable")
+"""States in which there is a session, and packets may flow."""
 
 
 class StatusBoard:
@@ -34,17 +36,21 @@ class StatusBoard:
         self._unwatched = list(unwatched)
         self._latest: tuple[str, str | None] = ("", None)
         self._since = time.time()
+        self._lease_until = 0.0
 
     def publish(self, state: str, *, verdict: Verdict | None = None, problem: str | None = None) -> bool:
         """Publish. Says whether the state or the problem is another one than before."""
         news = self._latest != (state, problem)
         if news:
             self._latest, self._since = (state, problem), time.time()
+        if state == "connected" and verdict is not None:
+            self._lease_until = time.time() + verdict.lease_ms / 1000
         self._state.keep_status(
             {
                 "state": state,
                 "since": self._since,
                 "updated_at": time.time(),
+                "lease_until": self._lease_until,
                 "gateway": self._enrolment.gateway,
                 "user": self._enrolment.user,
                 "device": self._enrolment.device,
@@ -88,7 +94,11 @@ def explained(finding: Finding) -> Iterator[str]:
 
 def picture(status: Mapping[str, Any], verdict: Verdict | None, peer: PeerState | None, *, now: float) -> Iterator[str]:
     """The screen of `sallyport-agent status`: connected or not by packets, the tier, what is wrong and the fix."""
-    yield f"{WORDS.get(str(status.get('state')), 'not connected')} since {clock(float(status['since']))}"
+    state = str(status.get("state"))
+    if state in LIVE and not connected(status, peer, now=now):
+        yield f"not connected: there is a session since {clock(float(status['since']))}, but no packets flow"
+    else:
+        yield f"{WORDS.get(state, 'not connected')} since {clock(float(status['since']))}"
     yield f"gateway   {status['gateway']} as {status['user']}"
     yield f"tunnel    {tunnel_line(status, peer, now=now)}"
     if status.get("problem"):
@@ -114,6 +124,13 @@ def tunnel_line(status: Mapping[str, Any], peer: PeerState | None, *, now: float
         return f"{name}, no packet from the gateway in the last {HANDSHAKE_FRESH} s"
     age = max(0, int(now - peer.last_handshake))
     return f"{name}, keys {age} s old, {peer.rx_bytes} bytes in, {peer.tx_bytes} bytes out"
+
+
+def connected(status: Mapping[str, Any], peer: PeerState | None, *, now: float) -> bool:
+    """Whether packets flow: the agent has a session, its lease has not ended, and the tunnel has live keys."""
+    lease = status.get("lease_until")
+    live = status.get("state") in LIVE and isinstance(lease, int | float) and now < lease
+    return live and flows(peer, now=now)
 
 
 def flows(peer: PeerState | None, *, now: float) -> bool:

@@ -79,7 +79,10 @@ class Kernel:
             raise AgentError(f"wg set {interface}: {done.stderr.decode(errors='replace').strip()}")
 
     def peer(self, interface: str) -> uapi.PeerState | None:
-        done = subprocess.run(["wg", "show", interface, "dump"], capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run(["wg", "show", interface, "dump"], capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            return None
         return parse_dump(done.stdout)
 
     def stop(self) -> None:
@@ -96,6 +99,8 @@ class Userspace:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, interface: str) -> None:
+        if _answers(interface):
+            raise AgentError(f"another program serves {interface} already: end it, or choose another --interface")
         log = {**os.environ, "LOG_LEVEL": "error", "WG_PROCESS_FOREGROUND": "1"}
         self._process = subprocess.Popen(
             [*DIES_WITH_US, *self._command, "-f", interface], stdin=subprocess.DEVNULL, env=log, start_new_session=True
@@ -195,6 +200,16 @@ class Tunnel:
         if self._backend is not None:
             self._backend.stop()
             self._backend = None
+
+
+def peer_of(interface: str, backend: str | None) -> uapi.PeerState | None:
+    """What an interface that another process has up says about its peer; None when there is none."""
+    if backend == Kernel.name:
+        return Kernel().peer(interface)
+    try:
+        return uapi.peer_state(uapi.ask(interface, "get=1\n\n"))
+    except AgentError:
+        return None
 
 
 def backends() -> list[Backend]:

@@ -1,4 +1,4 @@
-"""Changes of files and folders, by inotify(7). A path that does not exist is watched by the nearest folder above it."""
+"""Changes of files and folders, by inotify(7). A file is watched by its folder, so that it may come, go and be replaced."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-CLOSE_WRITE, MOVED_TO, CREATE, DELETE, ATTRIB, DELETE_SELF = 0x08, 0x80, 0x100, 0x200, 0x04, 0x400
-ONLY_CHANGES: Final = CLOSE_WRITE | MOVED_TO | CREATE | DELETE | DELETE_SELF
+CLOSE_WRITE, MOVED_FROM, MOVED_TO, CREATE, DELETE, DELETE_SELF = 0x08, 0x40, 0x80, 0x100, 0x200, 0x400
+ONLY_CHANGES: Final = CLOSE_WRITE | MOVED_FROM | MOVED_TO | CREATE | DELETE | DELETE_SELF
+OVERRUN: Final = 0x4000
+"""IN_Q_OVERFLOW: something was not told, so everything may have changed."""
 _EVENT = struct.Struct("@iIII")
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -48,9 +50,11 @@ class FileWatch:
                 break
             offset = 0
             while offset + _EVENT.size <= len(data):
-                watch, _mask, _cookie, length = _EVENT.unpack_from(data, offset)
+                watch, mask, _cookie, length = _EVENT.unpack_from(data, offset)
                 name = data[offset + _EVENT.size : offset + _EVENT.size + length].rstrip(b"\0")
                 found.update(c for c, wanted in self._watched.get(watch, ()) if wanted in (None, name))
+                if mask & OVERRUN:
+                    found.update(collector for each in self._watched.values() for collector, _ in each)
                 offset += _EVENT.size + length
         self.concerns = frozenset(found)
         return bool(found)
