@@ -5,7 +5,7 @@ Looks at the files as they are written, so that a wrong name is reported togethe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from gateway.errors import Problem
@@ -13,6 +13,9 @@ from gateway.policy.model import REPORT
 from gateway.policy.source import Path, Source
 
 _ONCE = ("policy", "tiers", "session")
+
+MOST_SHOWN = 20
+"""Of the names that are allowed: what still is read."""
 
 
 def problems(sources: list[Source]) -> Iterator[Problem]:
@@ -24,12 +27,12 @@ def problems(sources: list[Source]) -> Iterator[Problem]:
             text = f"checks.{REPORT}: is the name of the finding about missing reports; allowed is any other"
             yield source.problem(("checks", REPORT), text, at_key=True)
     tiers = _tiers(sources)
-    resources = {name for source in sources for name in _mapping(source.data, "resources")}
+    resources = _Names("resource", {name for source in sources for name in _mapping(source.data, "resources")})
     for source in sources:
         yield from _unknown_tiers(source, tiers)
         for index, grant in enumerate(_list(source.data, "access")):
             for place, name in enumerate(_list(grant, "resources")):
-                yield from _unknown(source, ("access", index, "resources", place), name, "resource", sorted(resources))
+                yield from resources.unknown(source, ("access", index, "resources", place), name)
 
 
 def _repeated(sources: list[Source]) -> Iterator[Problem]:
@@ -44,10 +47,13 @@ def _repeated(sources: list[Source]) -> Iterator[Problem]:
                 where = f"{first.name}:{first.keys[path][0]}"
                 yield source.problem(path, f"{'.'.join(path)}: is also in {where}; allowed is once", at_key=True)
     for source in sources:
-        tiers = _list(source.data, "tiers")
-        for index, tier in enumerate(tiers):
-            if tier in tiers[:index]:
+        tiers: set[str] = set()
+        for index, tier in enumerate(_list(source.data, "tiers")):
+            if not isinstance(tier, str):
+                continue
+            if tier in tiers:
                 yield source.problem(("tiers", index), f"tiers: {tier!r} is repeated; allowed is once")
+            tiers.add(tier)
 
 
 def _missing(sources: list[Source]) -> Iterator[Problem]:
@@ -72,25 +78,29 @@ def _tiers(sources: list[Source]) -> list[str]:
 def _unknown_tiers(source: Source, tiers: list[str]) -> Iterator[Problem]:
     if len(tiers) < 2:
         return
+    granting, falling = _Names("tier for a grant", tiers[:-1]), _Names("tier to fall to", tiers[1:])
     for index, grant in enumerate(_list(source.data, "access")):
-        yield from _unknown(
-            source, ("access", index, "tier"), _mapping(grant).get("tier"), "tier for a grant", tiers[:-1]
-        )
+        yield from granting.unknown(source, ("access", index, "tier"), _mapping(grant).get("tier"))
     for name, check in _mapping(source.data, "checks").items():
-        tier = _mapping(check).get("otherwise")
-        yield from _unknown(source, ("checks", name, "otherwise"), tier, "tier to fall to", tiers[1:])
+        yield from falling.unknown(source, ("checks", name, "otherwise"), _mapping(check).get("otherwise"))
     tier = _mapping(source.data, "session").get("without_report")
-    yield from _unknown(source, ("session", "without_report"), tier, "tier to fall to", tiers[1:])
+    yield from falling.unknown(source, ("session", "without_report"), tier)
 
 
-def _unknown(source: Source, path: Path, name: object, kind: str, allowed: Iterable[str]) -> Iterator[Problem]:
-    if isinstance(name, str) and name not in allowed:
-        names = list(allowed)
-        shown = (
-            ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-            or "none: there are none"
-        )
-        yield source.problem(path, f"{'.'.join(map(str, path))}: {name!r} is no {kind}; allowed are {shown}")
+class _Names:
+    """The names that something may have; a policy can hold thousands, so they are looked up and shown in part."""
+
+    def __init__(self, kind: str, allowed: Collection[str]) -> None:
+        self._kind = kind
+        self._allowed = frozenset(allowed)
+        names = sorted(allowed) if isinstance(allowed, set) else list(allowed)
+        more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
+        self._shown = f"{', '.join(names[:MOST_SHOWN])}{more}" if names else "none: there are none"
+
+    def unknown(self, source: Source, path: Path, name: object) -> Iterator[Problem]:
+        if isinstance(name, str) and name not in self._allowed:
+            text = f"{'.'.join(map(str, path))}: {name!r} is no {self._kind}; allowed are {self._shown}"
+            yield source.problem(path, text)
 
 
 def _mapping(data: Any, section: str | None = None) -> dict[str, Any]:

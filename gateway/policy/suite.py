@@ -72,13 +72,13 @@ def _unresolved(content: Read, policy: Policy) -> Iterator[Problem]:
     names: dict[str, str] = {}
     for source, file in content:
         for posture in file.postures:
-            where = ("postures", posture)
-            yield from _once(source, where, posture, postures)
+            yield from _once(source, ("postures", posture), posture, postures)
         for index, fixture in enumerate(file.fixtures or ()):
             yield from _once(source, ("fixtures", index, "name"), fixture.name, names)
+    known = sorted(postures)
     for source, file in content:
         for index, fixture in enumerate(file.fixtures or ()):
-            for path, name, kind, allowed in _names(fixture, policy, postures):
+            for path, name, kind, allowed in _names(fixture, policy, known):
                 if name not in allowed:
                     text = f"{name!r} is no {kind}; allowed are {', '.join(allowed)}"
                     yield _problem(source, ("fixtures", index, *path), text)
@@ -94,12 +94,10 @@ def _once(source: Source, path: Path, name: str, said: dict[str, str]) -> Iterat
         said[name] = f"in {problem.file}:{problem.line}"
 
 
-def _names(
-    fixture: Fixture, policy: Policy, postures: Mapping[str, str]
-) -> Iterator[tuple[Path, str, str, Sequence[str]]]:
+def _names(fixture: Fixture, policy: Policy, postures: Sequence[str]) -> Iterator[tuple[Path, str, str, Sequence[str]]]:
     checks = [REPORT, *policy.checks]
     if isinstance(fixture.posture, str):
-        yield ("posture",), fixture.posture, "posture", sorted(postures)
+        yield ("posture",), fixture.posture, "posture", postures
     yield ("expect", "tier"), fixture.expect.tier, "tier", policy.tiers
     for index, name in enumerate(fixture.expect.findings or ()):
         yield ("expect", "findings", index), name, "check", checks

@@ -184,6 +184,16 @@ def test_of_very_many_problems_the_first_are_shown() -> None:
     assert len(found(GOOD + "".join(f"x{n}: 1\n" for n in range(MAX_PROBLEMS + 50)))) == MAX_PROBLEMS
 
 
+def test_of_very_many_names_that_are_allowed_the_first_are_shown() -> None:
+    resources = "".join(f"  r{n:05}: {{destinations: [10.0.0.1]}}\n" for n in range(8_000))
+    wrong = ", ".join(f"w{n}" for n in range(20_000))
+    text = but("  wiki:", resources + "  wiki:").replace("[wiki]", f"[{wrong}]")
+    first, *rest = found(text)
+    assert "access.0.resources.0: 'w0' is no resource; allowed are r00000, r00001," in first
+    assert first.endswith("r00019 and 7981 more")
+    assert len(rest) == MAX_PROBLEMS - 1
+
+
 # --- files ---
 
 
