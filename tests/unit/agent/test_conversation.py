@@ -33,6 +33,7 @@ class Served:
     def __init__(self, folder: Path) -> None:
         self.world = World(folder)
         self.world.clock.time = datetime.now(UTC)
+        self.world.tick()
         self.device = self.world.device()
         configuration = uvicorn.Config(
             make_app(self.world.deployment, work=False), host="127.0.0.1", port=0, log_level="error", lifespan="on"

@@ -51,7 +51,8 @@ PEERS = {
 
 
 @pytest.mark.parametrize(
-    ("state", "lease", "peer"), itertools.product([*WORDS, "nonsense"], [NOW + 1, NOW, NOW - 1, None, "text"], PEERS)
+    ("state", "lease", "peer"),
+    [*itertools.product([*WORDS, "nonsense"], [NOW + 1, NOW, NOW - 1, None, "text"], PEERS)],
 )
 def test_connected_means_a_session_a_lease_and_a_tunnel_with_live_keys(state: str, lease: Any, peer: str) -> None:
     expected = state in ("connected", "unreachable") and lease == NOW + 1 and peer == "alive"
