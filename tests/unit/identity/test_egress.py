@@ -204,7 +204,26 @@ def test_an_url_that_is_not_https_with_a_host_is_refused(url: str) -> None:
     refused(egress(wire), wire, url)
 
 
+@pytest.mark.parametrize("port", [1, 443, 65535])
+def test_an_url_may_name_a_port(port: int) -> None:
+    wire = Wire()
+    egress(wire).get_json(f"https://login.example:{port}/keys")
+    assert (wire.sent[0].url.port or 443) == port
+
+
+@pytest.mark.parametrize("port", [0, 65536, 99999])
+def test_a_port_that_is_none_is_refused(port: int) -> None:
+    wire = Wire()
+    refused(egress(wire), wire, f"https://login.example:{port}/keys")
+
+
 # exceptions that the operator makes
+
+
+@pytest.mark.parametrize("scheme", ["ftp", "file", "gopher", "ws"])
+def test_a_provider_on_this_machine_speaks_http_and_nothing_else(scheme: str) -> None:
+    wire = Wire()
+    refused(egress(wire, "127.0.0.1", allow_loopback=True), wire, f"{scheme}://127.0.0.1:9400/keys")
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1"])
@@ -244,6 +263,8 @@ def test_the_issuers_own_name_may_be_private_and_no_other(address: str) -> None:
         "::",
         "240.0.0.1",
         "224.0.0.1",
+        "100.64.0.1",
+        "fec0::1",
         "64:ff9b::127.0.0.1",
         "2002:a9fe:a9fe::1",
     ],

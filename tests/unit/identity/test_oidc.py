@@ -105,6 +105,7 @@ def test_an_answer_without_a_name_is_refused_when_the_provider_promised_one(
     [
         ("access_denied", "access_denied"),
         ("", ""),
+        (" ~tilde ", " ~tilde "),
         ('<script>"\\\x1b[31m\nfake log line', "<script>[31mfake log line"),
         ("x" * 10_000, "x" * 80),
     ],
@@ -125,7 +126,7 @@ def test_an_answer_without_a_code_is_refused(desk: LoginDesk, code: str | None) 
     assert desk.asked([TOKEN]) == 0
 
 
-@pytest.mark.parametrize("code", ["unknown", "a&code=b", "a b", "%00"])
+@pytest.mark.parametrize("code", ["unknown", "c" * LONGEST_CODE, "a&code=b", "a b", "%00"])
 def test_a_code_that_the_provider_does_not_know_is_refused(desk: LoginDesk, code: str) -> None:
     refused(desk, "login-code", code=code)
 
