@@ -20,7 +20,8 @@ from agent.wire import Fact
 FACTS: Final = ("firewall.product", "firewall.enabled", "firewall.input_policy")
 LEGACY_TABLES: Final = {"ipv4": "/proc/net/ip_tables_names", "ipv6": "/proc/net/ip6_tables_names"}
 LEGACY_COMMANDS: Final = {"ipv4": "iptables-legacy", "ipv6": "ip6tables-legacy"}
-NO_IPV6: Final = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")
+IPV6: Final = Path("/proc/sys/net/ipv6/conf")
+"""A folder for each interface; the kernel asks the interface's own switch, not that of `all`."""
 FAMILIES: Final = {"ip": ("ipv4",), "ip6": ("ipv6",), "inet": ("ipv4", "ipv6")}
 DEEPEST: Final = 16
 """Jumps into jumps that the kernel allows (NFT_JUMP_STACK_SIZE)."""
@@ -245,7 +246,7 @@ def _has_legacy_filter(version: str) -> bool:
 
 
 def _without_ipv6() -> bool:
-    try:
-        return file(NO_IPV6).strip() == "1"
-    except Unreadable:
+    if not IPV6.exists():
         return True  # the kernel has no IPv6 at all
+    switches = [path / "disable_ipv6" for path in IPV6.iterdir() if path.name not in ("default", "lo")]
+    return all(file(switch).strip() == "1" for switch in switches)

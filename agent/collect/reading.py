@@ -13,6 +13,8 @@ ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "L
 """What commands see: a PATH of the user could lie, a translation could not be parsed."""
 LARGEST: Final = 10 << 20
 """Bytes of a file or an output; a larger one is not what we asked for."""
+PIECE: Final = 1 << 16
+"""Bytes of one read: for a file of /proc/sys the kernel sets aside as much as is asked for, or refuses."""
 
 
 class Unreadable(Exception):
@@ -43,8 +45,11 @@ def run(*words: str, timeout: float, statuses: Iterable[int]) -> tuple[int, str]
 def file(path: Path | str) -> str:
     """Read a text file. Raises Unreadable."""
     try:
-        with Path(path).open("rb") as opened:
-            return _text(opened.read(LARGEST + 1), str(path))
+        data = bytearray()
+        with Path(path).open("rb", buffering=0) as opened:
+            while len(data) <= LARGEST and (piece := opened.read(PIECE)):
+                data += piece
+        return _text(bytes(data), str(path))
     except OSError as error:
         raise Unreadable(f"{path}: {error.strerror}") from None
 

@@ -5,6 +5,7 @@ Rules of iptables-legacy are not told; the heartbeat finds those.
 
 from __future__ import annotations
 
+import errno
 import socket
 from typing import Final
 
@@ -35,8 +36,9 @@ class FirewallWatch:
                 self._socket.recv(BUFFER)
             except BlockingIOError:
                 return changed
-            except OSError:
-                return True
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    return True
             changed = True
 
     def close(self) -> None:

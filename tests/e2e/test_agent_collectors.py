@@ -63,9 +63,11 @@ def test_the_firewall_is_what_the_kernel_has_now(host: Host, tmp_path: Path) -> 
 
 def test_a_firewall_of_one_version_of_ip_protects_only_a_host_without_the_other(host: Host) -> None:
     host.run("nft", "-f", "-", text="table ip f { chain i { type filter hook input priority 0; policy drop;\n}\n}\n")
-    assert rules(host)["firewall.enabled"] is False
-    host.run("sysctl", "-q", "-w", "net.ipv6.conf.all.disable_ipv6=1")
-    assert rules(host)["firewall.enabled"] is True
+    host.ip("link", "add", "w", "type", "veth", "peer", "name", "v")
+    for switches, protected in (({"all": 0}, False), ({"all": 1}, True), ({"w": 0}, False), ({"w": 1}, True)):
+        for name, switch in switches.items():
+            host.run("sysctl", "-q", "-w", f"net.ipv6.conf.{name}.disable_ipv6={switch}")
+        assert rules(host)["firewall.enabled"] is protected, switches
 
 
 def test_what_the_collector_says_is_what_packets_meet(host: Host) -> None:
@@ -76,13 +78,11 @@ def test_what_the_collector_says_is_what_packets_meet(host: Host) -> None:
         for number, end in ((1, host), (2, other)):
             end.ip("address", "add", f"192.0.2.{number}/24", "dev", "w")
             end.ip("link", "set", "w", "up")
-        with host.entered():
-            listener = socket.create_server(("192.0.2.1", 4711))
-        for text in RULESETS:
-            host.run("nft", "flush", "ruleset")
-            host.run("nft", "-f", "-", text=text)
-            assert rules(host)["firewall.enabled"] is not reachable(other), text
-        listener.close()
+        with host.entered(), socket.create_server(("192.0.2.1", 4711)):
+            for text in RULESETS:
+                host.run("nft", "flush", "ruleset")
+                host.run("nft", "-f", "-", text=text)
+                assert rules(host)["firewall.enabled"] is not reachable(other), text
     finally:
         other.remove()
 
@@ -312,6 +312,11 @@ def test_neither_language_nor_preloads_of_the_user_reach_a_command(monkeypatch: 
         "HOME=/nonexistent",
         "PWD=/",
     }
+
+
+def test_the_switches_of_the_kernel_can_be_read() -> None:
+    assert file("/proc/sys/kernel/ostype") == "Linux\n"
+    assert file("/proc/swaps").startswith("Filename")
 
 
 @pytest.mark.parametrize(
