@@ -395,6 +395,12 @@ def test_a_proof_without_128_random_bits_is_refused(laptop: Laptop, typ: str, jt
     assert "jti must be" in refused(laptop, laptop.body(typ, claims), Malformed, "claims", typ)
 
 
+@pytest.mark.parametrize("length", [22, 64])
+def test_a_jti_has_from_22_to_64_characters(laptop: Laptop, length: int) -> None:
+    body = laptop.body(wire.TYP_SESSION, {"iat": NOW, "jti": "j" * length})
+    assert laptop.judge(body).claims["jti"] == "j" * length
+
+
 # the report
 
 OBJECT_OF_FACTS = f"facts must be an object of at most {MOST_FACTS} facts"
@@ -445,6 +451,12 @@ def test_a_fact_that_is_no_object_is_named(laptop: Laptop, fact: Any) -> None:
 def test_a_fact_without_a_bearable_name_is_refused(laptop: Laptop, name: str) -> None:
     body = laptop.report(facts={name: {"value": 1, "source": "x", "observed_at": 0}})
     assert "a fact's name" in refused(laptop, body, Malformed, "claims", wire.TYP_REPORT)
+
+
+@pytest.mark.parametrize("changes", [{"seq": 1}, {"session": "s" * 128}, {"nonce": "n"}, {"nonce": "n" * 128}], ids=str)
+def test_a_report_is_read_at_its_bounds(laptop: Laptop, changes: dict[str, Any]) -> None:
+    report = laptop.judge(laptop.report(**changes), wire.TYP_REPORT).report
+    assert report.to_json() == {**honest_report(), **changes}
 
 
 def test_as_many_facts_as_allowed_are_read(laptop: Laptop) -> None:
