@@ -12,10 +12,11 @@ bin := $(here)/.venv/bin
 python := $(shell command -v python3.11 || command -v python3)
 pip := $(bin)/pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test lint format bench lock clean demo-packages test-packages
+.PHONY: help demo test lint format bench lock clean native native-if-possible demo-packages test-packages
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' $(here)/Makefile
+	echo "make native build the native transforms (needs cargo); make test does it where cargo is installed"
 	echo "make lint   ruff, mypy and the import contracts alone"
 	echo "make format rewrite the sources in the house format"
 	echo "make lock   renew requirements*.lock from pyproject.toml (needs uv)"
@@ -24,8 +25,15 @@ help:
 demo: demo-packages $(here)/.venv/.demo
 	exec $(bin)/sallyport demo $(if $(JSON),--json $(JSON))
 
-test: test-packages $(here)/.venv/.dev lint
+test: test-packages $(here)/.venv/.dev native-if-possible lint
 	cd $(here) && exec $(bin)/python -m pytest $(PYTEST_ARGS)
+
+native: $(here)/.venv/.dev
+	$(bin)/python $(here)/gateway/native/hatch_build.py
+
+native-if-possible: $(here)/.venv/.dev
+	@command -v cargo >/dev/null || { echo "cargo is not installed: the tests run with the Python transforms alone"; exit 0; }
+	$(bin)/python $(here)/gateway/native/hatch_build.py
 
 lint: $(here)/.venv/.dev
 	cd $(here)
@@ -47,7 +55,7 @@ lock:
 
 clean:
 	cd $(here)
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache tests/e2e/idp/node_modules
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache tests/e2e/idp/node_modules gateway/native/target gateway/native/_transforms.abi3.so
 
 demo-packages:
 	@$(here)/.ci/system-packages demo

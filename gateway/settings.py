@@ -40,7 +40,7 @@ class Settings:
     tunnel_addresses: tuple[Network, ...]
     tunnel_mtu: int
     admin_group: str
-    transforms: str
+    transforms: str | None
     development_provider: tuple[str, int]
 
     @classmethod
@@ -65,7 +65,7 @@ class Settings:
             tunnel_addresses=read("TUNNEL_ADDRESSES", "100.96.0.0/16,fd53:616c:6c79::/64", _networks),
             tunnel_mtu=read("TUNNEL_MTU", "1420", _mtu),
             admin_group=read("ADMIN_GROUP", "sallyport-admins", _text),
-            transforms=read("TRANSFORMS", "python", _transforms),
+            transforms=read.optional("TRANSFORMS", _transforms),
             development_provider=read("DEVELOPMENT_PROVIDER", "127.0.0.1:9400", _loopback_port),
         )
         read.refuse_unknown()
@@ -207,6 +207,6 @@ def _mtu(text: str) -> int:
 
 
 def _transforms(text: str) -> str:
-    if text != "python":
-        raise ValueError("must be python")
+    if text not in ("native", "python"):
+        raise ValueError("must be native or python; left out, the best that is built is taken")
     return text

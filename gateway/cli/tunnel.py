@@ -7,6 +7,7 @@ import sys
 
 from gateway.settings import Settings
 from gateway.tunnel import host
+from gateway.tunnel.__main__ import choose_transforms
 from gateway.tunnel.__main__ import run as run_tunnel
 
 
@@ -22,5 +23,6 @@ def run(_arguments: argparse.Namespace) -> int:
         host.prepare(interface, settings.tunnel_addresses, settings.tunnel_mtu)
         print(f"tunnel ready on {interface}", file=sys.stderr, flush=True)
 
-    run_tunnel(settings.tunnel_interface, mtu=settings.tunnel_mtu, ready=ready)
+    transforms = choose_transforms(settings.transforms)
+    run_tunnel(settings.tunnel_interface, transforms=transforms, mtu=settings.tunnel_mtu, ready=ready)
     return 0

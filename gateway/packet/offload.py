@@ -85,8 +85,13 @@ class _Headers:
         struct.pack_into("!H", self.bytes, 10, checksum.finish(self._sum + length + identification))
 
 
+def _shortest_header(packet: memoryview) -> int:
+    """Bytes of the IP header at least; no packet has as many as are given for an unknown version."""
+    return {4: 20, 6: 40}.get(packet[0] >> 4, 1 << 16)
+
+
 def _split_tcp(packet: memoryview, start: int, size: int) -> list[Parts]:
-    if not size or start < 20 or start + 20 > len(packet):
+    if not size or start < _shortest_header(packet) or start + 20 > len(packet):
         return []
     end = start + (packet[start + 12] >> 4) * 4
     if end < start + 20 or end > len(packet):
@@ -118,7 +123,7 @@ def _split_tcp(packet: memoryview, start: int, size: int) -> list[Parts]:
 
 def _split_udp(packet: memoryview, start: int, size: int) -> list[Parts]:
     end = start + 8
-    if not size or start < 20 or end > len(packet):
+    if not size or start < _shortest_header(packet) or end > len(packet):
         return []
     headers = _Headers(packet, ip.UDP, start, end)
     stamped = headers.bytes
@@ -225,11 +230,16 @@ def _is_tcp(packet: Buffer) -> bool:
     return (packet[0] == 0x45 and packet[9] == ip.TCP) or (packet[0] >> 4 == 6 and packet[6] == ip.TCP)
 
 
+def _whole(packet: bytes) -> bool:
+    """No fragment, and with a sound IPv4 header: a merged one gets a fresh checksum, which must not mend a broken one."""
+    return not packet[6] & 0x3F and not packet[7] and checksum.holds(ones_sum(packet[:20]))
+
+
 def _tcp_segment(packet: bytes) -> _Segment | None:
     """Read a data segment that carries no flag but ACK and PSH; anything else stays by itself."""
     v4 = packet[0] >> 4 == 4
     start = 20 if v4 else 40
-    if len(packet) < start + 20 or (v4 and packet[6] & 0x3F):
+    if len(packet) < start + 20 or (v4 and not _whole(packet)):
         return None
     end = start + (packet[start + 12] >> 4) * 4
     flags = packet[start + 13]
@@ -247,7 +257,7 @@ def _tcp_segment(packet: bytes) -> _Segment | None:
 def _udp_segment(packet: bytes) -> _Segment | None:
     v4 = packet[0] >> 4 == 4
     start = 20 if v4 else 40
-    if (packet[0] != 0x45 or packet[9] != ip.UDP or packet[6] & 0x3F) if v4 else packet[6] != ip.UDP:
+    if (packet[0] != 0x45 or packet[9] != ip.UDP or not _whole(packet)) if v4 else packet[6] != ip.UDP:
         return None
     if len(packet) <= start + 8 or packet[start + 4 : start + 6] != (len(packet) - start).to_bytes(2, "big"):
         return None

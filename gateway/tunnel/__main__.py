@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable, Sequence
 
 from agent.wire import AGENT_VERSION
-from gateway.errors import GatewayError, HostError
+from gateway.errors import GatewayError, HostError, SettingsError
 from gateway.tunnel.control import ControlSocket
 from gateway.tunnel.loop import Pump
 from gateway.tunnel.tun import DEFAULT_MTU, Tun
-from gateway.wireguard import transforms
+from gateway.wireguard.transforms import NAMES, Transforms, choose
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,27 +22,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="sallyport-tunnel", description="A userspace WireGuard with permits and leases."
     )
     parser.add_argument("-f", "--foreground", action="store_true", help="stay in the foreground")
-    version = f"sallyport-tunnel {AGENT_VERSION} (transforms: {transforms.NAME})"
-    parser.add_argument("--version", action="version", version=version)
-    parser.add_argument("interface", metavar="IFNAME", help="name of the interface to make")
+    parser.add_argument("--version", action="store_true", help="print the version and which transforms are active")
+    parser.add_argument("interface", metavar="IFNAME", nargs="?", help="name of the interface to make")
     parsed = parser.parse_args(arguments)
+    if not parsed.version and parsed.interface is None:
+        parser.error("the following arguments are required: IFNAME")
     foreground = parsed.foreground or os.environ.get("WG_PROCESS_FOREGROUND") == "1"
     try:
-        run(parsed.interface, ready=_stay if foreground else _daemonise)
+        chosen = choose_transforms(os.environ.get("SALLYPORT_TRANSFORMS") or None)
+        if parsed.version:
+            print(f"sallyport-tunnel {AGENT_VERSION} (transforms: {chosen.NAME})")
+            return 0
+        run(parsed.interface, transforms=chosen, ready=_stay if foreground else _daemonise)
     except GatewayError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def run(interface: str, *, mtu: int = DEFAULT_MTU, ready: Callable[[str], None]) -> None:
+def choose_transforms(name: str | None) -> Transforms:
+    """Give the transforms by name; None takes the best that is installed. Raises HostError."""
+    if name is not None and name not in NAMES:
+        raise SettingsError(f"SALLYPORT_TRANSFORMS={name!r}: must be one of {', '.join(NAMES)}")
+    try:
+        return choose(name)
+    except ImportError:
+        raise HostError(
+            f"the {name} transforms are not built: run make native, or unset SALLYPORT_TRANSFORMS"
+        ) from None
+
+
+def run(interface: str, *, transforms: Transforms, mtu: int = DEFAULT_MTU, ready: Callable[[str], None]) -> None:
     """Make the interface and pump until it ends. `ready` is called with its name once it can be configured."""
     if not re.fullmatch(r"[A-Za-z0-9_=+.-]{1,15}", interface):
         raise HostError(f"{interface!r} is no interface name; allowed are 1 to 15 letters, digits and _=+.-")
     tun = Tun(interface, mtu)
     try:
         control = ControlSocket(tun.name)
-        pump = Pump(tun, control)
+        pump = Pump(tun, control, transforms)
     except BaseException:
         tun.close()
         raise

@@ -19,10 +19,13 @@ from gateway.tunnel.tun import FRAME, Tun
 from gateway.tunnel.udp import TRAIN, UdpSockets
 from gateway.wireguard.config import InterfaceConfig, InterfaceStatus
 from gateway.wireguard.interface import Interface
-from gateway.wireguard.state import Transmit
+from gateway.wireguard.outbox import Transmit
+from gateway.wireguard.transforms import Transforms
 
 BATCH = 16
 """Super-packets of one side before the other gets its turn."""
+FLUSH_EVERY = 4
+"""Super-packets that are packed together into trains."""
 TICK = 1.0
 """Seconds between two looks at what sends no event: watchers' counters and whether the socket's file is still there."""
 
@@ -35,10 +38,10 @@ def boottime() -> float:
 class Pump:
     """Moves trains between TUN and UDP until it is told to stop, the TUN is deleted or its socket removed."""
 
-    def __init__(self, tun: Tun, control: ControlSocket) -> None:
+    def __init__(self, tun: Tun, control: ControlSocket, transforms: Transforms) -> None:
         self._tun = tun
         self._control = control
-        self._interface = Interface(now=boottime(), unix_time=time.time(), entropy=os.urandom)
+        self._interface = Interface(now=boottime(), unix_time=time.time(), entropy=os.urandom, transforms=transforms)
         self._interface.set_offload(mtu=tun.mtu, udp=tun.udp_offload)
         self._udp = UdpSockets()
         self._fwmark = 0
@@ -111,20 +114,22 @@ class Pump:
     def _read_tun(self, _events: int) -> None:
         now = boottime()
         view = memoryview(self._frame)
-        for _ in range(BATCH):
+        for turn in range(BATCH):
             try:
                 size = self._tun.read_into(self._frame)
             except OSError as error:
                 if error.errno not in (errno.EBADFD, errno.EIO):
                     raise
                 self._running = error.errno == errno.EIO  # EBADFD: the device was deleted
-                return
+                break
             if size is None:
-                return
+                break
             self._interface.send(view[:size], now=now)
-            self._flush()
-            if self._waiting:
-                return
+            if turn % FLUSH_EVERY == FLUSH_EVERY - 1:
+                self._flush()
+                if self._waiting:
+                    return
+        self._flush()
 
     def _udp_ready(self, sock: socket.socket) -> Callable[[int], None]:
         def ready(events: int) -> None:

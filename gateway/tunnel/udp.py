@@ -6,11 +6,9 @@ import contextlib
 import errno
 import socket
 import struct
-from collections.abc import Iterator
 
-from gateway.packet.checksum import Buffer
 from gateway.wireguard.config import Endpoint
-from gateway.wireguard.state import Transmit
+from gateway.wireguard.outbox import Transmit
 
 UDP_SEGMENT, UDP_GRO = 103, 104
 BUFFER = 7 << 20
@@ -71,7 +69,7 @@ class UdpSockets:
         sock = self._for(transmit.endpoint)
         if sock is None:
             return False
-        if self._segmentation and len(transmit.buffers) > 2:
+        if self._segmentation and transmit.size > transmit.segment:
             try:
                 control = [(socket.IPPROTO_UDP, UDP_SEGMENT, _SEGMENT.pack(transmit.segment))]
                 sock.sendmsg(transmit.buffers, control, 0, transmit.endpoint)
@@ -86,8 +84,8 @@ class UdpSockets:
 
     def _send_singly(self, sock: socket.socket, transmit: Transmit) -> bool:
         try:
-            for datagram in _datagrams(transmit.buffers):
-                sock.sendmsg(datagram, [], 0, transmit.endpoint)
+            for datagram in transmit.datagrams():
+                sock.sendto(datagram, transmit.endpoint)
         except BlockingIOError:
             raise
         except OSError:
@@ -116,8 +114,3 @@ def _open(family: socket.AddressFamily) -> socket.socket:
     with contextlib.suppress(OSError):  # before Linux 5.0: every datagram is a train of one
         sock.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
     return sock
-
-
-def _datagrams(buffers: list[Buffer]) -> Iterator[list[Buffer]]:
-    for at in range(0, len(buffers), 2):
-        yield buffers[at : at + 2]

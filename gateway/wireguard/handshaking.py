@@ -5,8 +5,6 @@ from __future__ import annotations
 import struct
 from ipaddress import ip_address
 
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-
 from gateway.packet.drop import Drop
 from gateway.wireguard import noise
 from gateway.wireguard.config import Endpoint
@@ -204,8 +202,8 @@ class Handshaking:
         self._state.note(Kind.HANDSHAKE, peer)
 
     def _keypair(self, keys: TransportKeys, local: int, remote: int, *, is_initiator: bool, now: float) -> Keypair:
-        sending, receiving = ChaCha20Poly1305(keys.send), ChaCha20Poly1305(keys.receive)
-        return Keypair(sending, receiving, local, remote, now, is_initiator)
+        make = self._state.transforms.key
+        return Keypair(make(keys.send), make(keys.receive), local, remote, now, is_initiator)
 
     def _admits(self, datagram: memoryview, source: Endpoint, *, now: float) -> bool:
         """Check mac1, and under load the cookie and the source's share, before any Diffie-Hellman."""
@@ -219,7 +217,7 @@ class Handshaking:
         if not checker.mac2_holds(datagram, address + port, now=now):
             sender = int.from_bytes(datagram[4:8], "little")
             reply = checker.reply(datagram, address + port, sender, now=now)
-            state.transmit(source, [reply, b""], len(reply))
+            state.outbox.put(source, reply, len(reply))
             state.drop(Drop.COOKIE_REQUIRED)
             return False
         if not self._limiter.allow(address, now=now):
@@ -230,7 +228,7 @@ class Handshaking:
     def _send(self, peer: Peer, endpoint: Endpoint, message: bytes, *, now: float) -> None:
         datagram = peer.jar.sign(message, now=now)
         peer.tx_bytes += len(datagram)
-        self._state.transmit(endpoint, [datagram, b""], len(datagram))
+        self._state.outbox.put(endpoint, datagram, len(datagram))
 
 
 def source_bytes(source: Endpoint) -> tuple[bytes, bytes]:

@@ -10,12 +10,14 @@ from gateway.packet.offload import Parts
 from gateway.wireguard.config import Endpoint, InterfaceConfig, InterfaceStatus, PeerConfig
 from gateway.wireguard.events import Event, Kind
 from gateway.wireguard.handshaking import Handshaking
-from gateway.wireguard.messages import COOKIE_REPLY, INITIATION, RESPONSE, SIZES, TRANSPORT, TRANSPORT_MINIMUM
+from gateway.wireguard.messages import COOKIE_REPLY, INITIATION, RESPONSE, SIZES, TRANSPORT, TransportTrain
 from gateway.wireguard.noise import StaticKey
+from gateway.wireguard.outbox import Transmit
 from gateway.wireguard.peer import Peer
 from gateway.wireguard.spec import MAX_PEERS, Entropy
-from gateway.wireguard.state import State, Transmit
+from gateway.wireguard.state import State
 from gateway.wireguard.timers import Due
+from gateway.wireguard.transforms import Transforms, choose
 from gateway.wireguard.transport import Transport
 
 NO_KEY = bytes(32)
@@ -28,8 +30,10 @@ class Interface:
     used for TAI64N and shown times only. The same inputs and entropy give the same outputs, byte for byte.
     """
 
-    def __init__(self, *, now: float, unix_time: float, entropy: Entropy) -> None:
-        self._state = State(unix_offset=unix_time - now, entropy=entropy)
+    def __init__(self, *, now: float, unix_time: float, entropy: Entropy, transforms: Transforms | None = None) -> None:
+        """`transforms` None takes the best that is installed."""
+        chosen = transforms or choose()
+        self._state = State(unix_offset=unix_time - now, entropy=entropy, transforms=chosen)
         self._handshaking = Handshaking(self._state)
         self._transport = Transport(self._state, self._handshaking)
         self._listen_port = 0
@@ -115,19 +119,15 @@ class Interface:
 
     def receive(self, train: memoryview, segment: int, source: Endpoint, *, now: float) -> list[Parts]:
         """Take one train from the network: datagrams of `segment` bytes, the last may be shorter. Give frames."""
+        whole = TransportTrain.read(train, segment)
+        if whole is not None:
+            return self._transport.receive(whole, source, now=now)
         frames: list[Parts] = []
-        batch: list[memoryview] = []
         for datagram in _datagrams(train, segment):
-            kind = int.from_bytes(datagram[:4], "little")
-            if kind == TRANSPORT and len(datagram) >= TRANSPORT_MINIMUM:
-                if batch and batch[0][4:8] != datagram[4:8]:
-                    frames += self._transport.receive(batch, source, now=now)
-                    batch = []
-                batch.append(datagram)
+            if (alone := TransportTrain.read(datagram, len(datagram))) is not None:
+                frames += self._transport.receive(alone, source, now=now)
             else:
-                self._handshake_message(kind, datagram, source, now=now)
-        if batch:
-            frames += self._transport.receive(batch, source, now=now)
+                self._handshake_message(int.from_bytes(datagram[:4], "little"), datagram, source, now=now)
         return frames
 
     def _handshake_message(self, kind: int, datagram: memoryview, source: Endpoint, *, now: float) -> None:
@@ -146,8 +146,7 @@ class Interface:
 
     def transmits(self) -> list[Transmit]:
         """Take what is to be sent, in order."""
-        queued, self._state.transmits = self._state.transmits, []
-        return queued
+        return self._state.outbox.take()
 
     def count_drop(self, reason: Drop) -> None:
         """Count something that the edge had to drop."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from itertools import islice
+from operator import lt
+from typing import Any
 
 from gateway.wireguard.spec import REJECT_AFTER_MESSAGES, REJECT_AFTER_TIME, REKEY_AFTER_MESSAGES, WINDOW
 
@@ -22,6 +23,26 @@ class ReplayWindow:
             return False
         behind = self._next - 1 - counter
         return behind < 0 or (behind < WINDOW and not self._seen >> behind & 1)
+
+    def ahead(self, counters: list[int]) -> bool:
+        """Say whether all counters are fresh because each lies beyond everything before it: how a train arrives."""
+        return (
+            counters[0] >= self._next
+            and counters[-1] < REJECT_AFTER_MESSAGES
+            and all(map(lt, counters, islice(counters, 1, None)))
+        )
+
+    def accept_all(self, counters: list[int]) -> None:
+        """Note authenticated counters, in the order in which they came."""
+        first, last = counters[0], counters[-1]
+        if first < self._next or last - first + 1 != len(counters):
+            for counter in counters:
+                self.accept(counter)
+            return
+        distance = last - self._next + 1
+        kept = self._seen << distance & _ALL if distance < WINDOW else 0
+        self._seen = kept | (1 << min(len(counters), WINDOW)) - 1
+        self._next = last + 1
 
     def accept(self, counter: int) -> bool:
         """Note an authenticated counter. False, and nothing is noted, when it is not fresh."""
@@ -41,10 +62,10 @@ _ALL = (1 << WINDOW) - 1
 
 @dataclass(slots=True)
 class Keypair:
-    """One handshake's transport keys. `created_at` in seconds; the indices are ours and theirs."""
+    """One handshake's transport keys, as the transforms made them. `created_at` in seconds; the indices are ours and theirs."""
 
-    sending: ChaCha20Poly1305
-    receiving: ChaCha20Poly1305
+    sending: Any
+    receiving: Any
     local: int
     remote: int
     created_at: float

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2s
+from typing import NamedTuple
 
 from gateway.packet.checksum import Buffer
 from gateway.wireguard.spec import LABEL_MAC1
@@ -21,6 +23,38 @@ SIZES = {INITIATION: _INITIATION.size, RESPONSE: _RESPONSE.size, COOKIE_REPLY: _
 TRANSPORT_MINIMUM = TRANSPORT_HEADER.size + 16
 MACS = 32
 """Bytes of mac1 and mac2 at the end of both handshake messages."""
+
+
+class TransportTrain(NamedTuple):
+    """Transport datagrams for one receiver index: `segment` bytes each, the last at most that, with their counters."""
+
+    view: memoryview
+    segment: int
+    receiver: int
+    counters: list[int]
+
+    @classmethod
+    def read(cls, view: memoryview, segment: int) -> TransportTrain | None:
+        """Read the headers. None for anything but transport datagrams of one index."""
+        last = len(view) % segment if segment else 0
+        if segment < TRANSPORT_MINIMUM or 0 < last < TRANSPORT_MINIMUM or len(view) < TRANSPORT_MINIMUM:
+            return None
+        headers = list(_stride(segment).iter_unpack(view[: len(view) - last]))
+        if last:
+            headers.append(TRANSPORT_HEADER.unpack_from(view, len(view) - last))
+        index = headers[0][1]
+        counters = [counter for kind, receiver, counter in headers if kind == TRANSPORT and receiver == index]
+        return cls(view, segment, index, counters) if len(counters) == len(headers) else None
+
+    def alone(self, at: int) -> TransportTrain:
+        """Datagram number `at` as a train of its own."""
+        view = self.view[at * self.segment : (at + 1) * self.segment]
+        return TransportTrain(view, len(view), self.receiver, [self.counters[at]])
+
+
+@lru_cache(maxsize=64)
+def _stride(segment: int) -> struct.Struct:
+    return struct.Struct(f"<IIQ{segment - TRANSPORT_HEADER.size}x")
 
 
 @dataclass(frozen=True, slots=True)

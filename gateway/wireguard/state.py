@@ -7,30 +7,18 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import count
 
-from gateway.packet.checksum import Buffer
 from gateway.packet.drop import Drop
 from gateway.packet.prefixes import Network, PrefixTable
-from gateway.wireguard.config import Endpoint
 from gateway.wireguard.events import Event, Kind
 from gateway.wireguard.keypair import Keypair
 from gateway.wireguard.noise import HandshakeError, StaticKey, dh
+from gateway.wireguard.outbox import Outbox
 from gateway.wireguard.peer import Peer
 from gateway.wireguard.spec import REKEY_TIMEOUT_JITTER, Entropy
 from gateway.wireguard.timers import NEVER
+from gateway.wireguard.transforms import Transforms
 
 MAX_EVENTS = 1024
-MAX_TRAIN = 65_000
-MAX_TRAIN_SEGMENTS = 64
-"""What one sendmsg with UDP_SEGMENT takes (UDP_MAX_SEGMENTS is 64 in kernels before 6.9)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Transmit:
-    """One sendmsg(2): `buffers` make datagrams of `segment` bytes, the last may be shorter."""
-
-    endpoint: Endpoint
-    buffers: list[Buffer]
-    segment: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +32,8 @@ class Slot:
 class State:
     """The shared state of one interface."""
 
-    def __init__(self, *, unix_offset: float, entropy: Entropy) -> None:
+    def __init__(self, *, unix_offset: float, entropy: Entropy, transforms: Transforms) -> None:
+        self.transforms = transforms
         self.unix_offset = unix_offset
         self.entropy = entropy
         self.key: StaticKey | None = None
@@ -53,7 +42,7 @@ class State:
         self.peers: dict[bytes, Peer] = {}
         self.routes: PrefixTable[Peer] = PrefixTable()
         self.slots: dict[int, Slot] = {}
-        self.transmits: list[Transmit] = []
+        self.outbox = Outbox()
         self.events: list[Event] = []
         self.drops: Counter[Drop] = Counter()
         self._deadlines: list[tuple[float, int, Peer]] = []
@@ -134,19 +123,11 @@ class State:
             del self.routes[network]
         peer.allowed_ips.clear()
 
-    # sending
-
-    def transmit(self, endpoint: Endpoint, buffers: list[Buffer], segment: int) -> None:
-        """Queue a train, cut into what one sendmsg takes. `buffers` come in pairs, a pair for each datagram."""
-        fits = 2 * min(MAX_TRAIN_SEGMENTS, MAX_TRAIN // segment or 1)
-        for at in range(0, len(buffers), fits):
-            self.transmits.append(Transmit(endpoint, buffers[at : at + fits], segment))
-
     # time
 
     def arm(self, peer: Peer) -> None:
         """Wake up for the peer's earliest deadline, if that is earlier than what is planned."""
-        deadline, _ = peer.timers.earliest()
+        deadline = peer.timers.earliest()
         if deadline < peer.scheduled and not (peer.lease_over and deadline == peer.timers.lease):
             peer.scheduled = deadline
             heapq.heappush(self._deadlines, (deadline, next(self._order), peer))

@@ -42,8 +42,8 @@ class Timers:
     persistent: float = NEVER
     zero: float = NEVER
 
-    def earliest(self) -> tuple[float, Due]:
-        return min(((getattr(self, due.value), due) for due in Due), key=lambda item: item[0])
+    def earliest(self) -> float:
+        return min(self.lease, self.retransmit, self.unanswered, self.keepalive, self.persistent, self.zero)
 
     def take_due(self, *, now: float) -> list[Due]:
         """Give what is due and clear it, in the order of Due; the lease comes first because it makes the rest void."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from itertools import compress
 
 from gateway.packet import ip
 from gateway.packet.checksum import Buffer
@@ -13,10 +14,11 @@ from gateway.wireguard.config import Endpoint
 from gateway.wireguard.events import Kind
 from gateway.wireguard.handshaking import Handshaking
 from gateway.wireguard.keypair import Keypair
+from gateway.wireguard.messages import TransportTrain
 from gateway.wireguard.peer import Peer
 from gateway.wireguard.spec import KEEPALIVE_TIMEOUT, REJECT_AFTER_TIME, REKEY_AFTER_TIME, REKEY_TIMEOUT
 from gateway.wireguard.state import State
-from gateway.wireguard.transforms import Sealed, open_, seal, seal_empty
+from gateway.wireguard.transforms import Sealed
 
 DENIAL_INTERVAL = 0.1
 """Seconds between two events about denied flows of one peer."""
@@ -65,7 +67,7 @@ class Transport:
         pair = self._usable(peer, now=now)
         if pair is None:
             return False
-        sealed = seal(pair.sending, pair.remote, pair.counter, frame, self._state.mtu)
+        sealed = self._state.transforms.seal(pair.sending, pair.remote, pair.counter, frame, self._state.mtu)
         if not sealed.count:
             self._state.drop(Drop.MALFORMED_PACKET, peer)
             return True
@@ -84,7 +86,8 @@ class Transport:
         if pair is None:
             self._handshaking.initiate(peer, now=now)
         else:
-            self._transmit(peer, pair, seal_empty(pair.sending, pair.remote, pair.counter), now=now)
+            sealed = self._state.transforms.seal_empty(pair.sending, pair.remote, pair.counter)
+            self._transmit(peer, pair, sealed, now=now)
 
     def flush(self, peer: Peer, *, now: float) -> None:
         """Send what waited for keys; the initiator sends at least an empty datagram, which confirms the keys."""
@@ -104,8 +107,8 @@ class Transport:
     def _transmit(self, peer: Peer, pair: Keypair, sealed: Sealed, *, now: float) -> None:
         assert peer.endpoint is not None
         pair.take(sealed.count)
-        self._state.transmit(peer.endpoint, sealed.buffers, sealed.segment)
-        peer.tx_bytes += sum(len(buffer) for buffer in sealed.buffers)
+        self._state.outbox.put(peer.endpoint, sealed.train, sealed.segment)
+        peer.tx_bytes += len(sealed.train)
         peer.timers.sent(peer.keepalive, now=now)
         if pair.wants_rekey(REKEY_AFTER_TIME, now=now):
             self._handshaking.initiate(peer, now=now)
@@ -113,68 +116,53 @@ class Transport:
 
     # in
 
-    def receive(self, datagrams: list[memoryview], source: Endpoint, *, now: float) -> list[Parts]:
-        """Open transport datagrams that name the same index; give the frames for the TUN."""
-        state = self._state
-        slot = state.slots.get(int.from_bytes(datagrams[0][4:8], "little"))
+    def receive(self, train: TransportTrain, source: Endpoint, *, now: float) -> list[Parts]:
+        """Open a train; give the frames for the TUN."""
+        state, count = self._state, len(train.counters)
+        slot = state.slots.get(train.receiver)
         if slot is None or slot.keypair is None:
-            state.drop(Drop.UNKNOWN_INDEX, times=len(datagrams))
+            state.drop(Drop.UNKNOWN_INDEX, times=count)
             return []
         peer, pair = slot.peer, slot.keypair
         if peer.ended(now=now):
-            state.drop(Drop.LEASE_ENDED, peer, len(datagrams))
+            state.drop(Drop.LEASE_ENDED, peer, count)
             return []
         if not pair.can_receive(now=now):
-            state.drop(Drop.KEYPAIR_EXPIRED, peer, len(datagrams))
+            state.drop(Drop.KEYPAIR_EXPIRED, peer, count)
             return []
-        frames: list[Parts] = []
-        for run in self._fresh_runs(peer, pair, datagrams):
-            frames += self._open(peer, pair, run, source, now=now)
-        return frames
+        if pair.window.ahead(train.counters):
+            return self._open(peer, pair, train, source, now=now)
+        return self._open_singly(peer, pair, train, source, now=now)
 
-    def _fresh_runs(self, peer: Peer, pair: Keypair, datagrams: list[memoryview]) -> list[list[memoryview]]:
-        """Leave out counters that were received before. A counter that comes twice in one train starts a new run.
+    def _open_singly(
+        self, peer: Peer, pair: Keypair, train: TransportTrain, source: Endpoint, *, now: float
+    ) -> list[Parts]:
+        """Open datagrams that came late, twice or out of order one by one.
 
         So a forged copy in front cannot displace the true one: which of them is true shows only when they are opened.
         """
-        runs: list[list[memoryview]] = [[]]
-        seen: set[int] = set()
-        for datagram in datagrams:
-            counter = int.from_bytes(datagram[8:16], "little")
-            if not pair.window.fresh(counter):
+        frames: list[Parts] = []
+        for at, counter in enumerate(train.counters):
+            if pair.window.fresh(counter):
+                frames += self._open(peer, pair, train.alone(at), source, now=now)
+            else:
                 self._state.drop(Drop.COUNTER_REPLAYED, peer)
-                continue
-            if counter in seen:
-                runs.append([])
-                seen.clear()
-            seen.add(counter)
-            runs[-1].append(datagram)
-        return runs
+        return frames
 
-    def _open(
-        self, peer: Peer, pair: Keypair, datagrams: list[memoryview], source: Endpoint, *, now: float
-    ) -> list[Parts]:
+    def _open(self, peer: Peer, pair: Keypair, train: TransportTrain, source: Endpoint, *, now: float) -> list[Parts]:
+        """Open datagrams whose counters are fresh and distinct."""
         state = self._state
-        datagrams = [d for d in datagrams if self._still_fresh(peer, pair, d)]
-        if not datagrams:
-            return []
-        opened = open_(pair.receiving, datagrams, udp=state.udp_offload)
-        authentic = [d for d, sound in zip(datagrams, opened.authentic, strict=True) if sound]
-        state.drop(Drop.TRANSPORT_FORGED, peer, len(datagrams) - len(authentic))
+        opened = state.transforms.open_(pair.receiving, train.view, train.segment, udp=state.udp_offload)
+        authentic = list(compress(train.counters, opened.authentic))
+        forged = len(train.counters) - len(authentic)
+        state.drop(Drop.TRANSPORT_FORGED, peer, forged)
         if not authentic:
             return []
-        for datagram in authentic:
-            pair.window.accept(int.from_bytes(datagram[8:16], "little"))
-            peer.rx_bytes += len(datagram)
+        pair.window.accept_all(authentic)
+        peer.rx_bytes += len(train.view) - forged * train.segment
         state.drop(Drop.MALFORMED_PACKET, peer, opened.malformed)
         self._authenticated(peer, pair, source, has_data=bool(opened.frames), now=now)
         return [frame.parts for frame in opened.frames if self._passes(peer, frame, now=now)]
-
-    def _still_fresh(self, peer: Peer, pair: Keypair, datagram: memoryview) -> bool:
-        fresh = pair.window.fresh(int.from_bytes(datagram[8:16], "little"))
-        if not fresh:
-            self._state.drop(Drop.COUNTER_REPLAYED, peer)
-        return fresh
 
     def _authenticated(self, peer: Peer, pair: Keypair, source: Endpoint, *, has_data: bool, now: float) -> None:
         state = self._state

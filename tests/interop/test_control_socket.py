@@ -15,6 +15,7 @@ import pytest
 
 from gateway.demo import namespaces
 from gateway.demo.namespaces import Host
+from tests.conftest import BUILT
 from tests.interop.ends import OURS, SOCKETS, End, uapi, until, wg
 
 HOSTILE = [
@@ -167,6 +168,21 @@ def answers(interface: str) -> bool:
         return False
 
 
-def test_the_version_names_the_transforms_in_use() -> None:
+@pytest.mark.parametrize("name", ["python", "native"] if BUILT else ["python"])
+def test_the_version_names_the_transforms_in_use(name: str) -> None:
+    done = subprocess.run(
+        ["env", f"SALLYPORT_TRANSFORMS={name}", *OURS, "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"sallyport-tunnel 0.1.0 (transforms: {name})\n"
+
+
+def test_without_a_word_the_best_transforms_that_are_built_are_taken() -> None:
     done = subprocess.run([*OURS, "--version"], capture_output=True, text=True, check=True)
-    assert done.stdout == "sallyport-tunnel 0.1.0 (transforms: python)\n"
+    assert done.stdout == f"sallyport-tunnel 0.1.0 (transforms: {'native' if BUILT else 'python'})\n"
+
+
+def test_unknown_transforms_are_refused_in_one_line() -> None:
+    command = ["env", "SALLYPORT_TRANSFORMS=rust", *OURS, "-f", "wgx"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "error: SALLYPORT_TRANSFORMS='rust': must be one of native, python\n"

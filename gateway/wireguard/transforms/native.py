@@ -1,0 +1,40 @@
+"""The native twin, written in Rust (`gateway/native`): the same functions over the extension module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.native import _transforms
+from gateway.packet.checksum import Buffer
+from gateway.packet.offload import Frame
+from gateway.wireguard.transforms import Opened, Sealed, reference
+
+NAME = "native"
+
+
+class Key:
+    """A key for both halves: the batch transforms use the native one, a keepalive the reference."""
+
+    __slots__ = ("batch", "plain")
+
+    def __init__(self, secret: bytes) -> None:
+        self.batch = _transforms.Key(secret)
+        self.plain = reference.key(secret)
+
+
+def key(secret: bytes) -> Key:
+    return Key(secret)
+
+
+def seal(key: Key, receiver: int, counter: int, frame: Buffer, mtu: int) -> Sealed:
+    return Sealed(*_transforms.seal(key.batch, receiver, counter, frame, mtu))
+
+
+def seal_empty(key: Key, receiver: int, counter: int) -> Sealed:
+    return reference.seal_empty(key.plain, receiver, counter)
+
+
+def open_(key: Key, train: Buffer, segment: int, *, udp: bool = True) -> Opened:
+    authentic, frames, keepalives, malformed = _transforms.open_(key.batch, train, segment, udp)
+    merged: list[Any] = [Frame(first, [frame]) for first, frame in frames]
+    return Opened(authentic, merged, keepalives, malformed)
