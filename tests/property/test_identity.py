@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from hypothesis import assume, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from agent import wire
@@ -48,6 +48,11 @@ REPORTS = [
 ]
 
 Judge = Callable[[bytes], object]
+
+
+def examples(count: int) -> settings:
+    """How many, and however long they take on a busy machine."""
+    return settings(max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def attempt(call: Callable[[], Any], *errors: type[GatewayError]) -> tuple[Any, GatewayError | None]:
@@ -201,7 +206,7 @@ def test_honest_tokens_verify(judge: Judge, honest: list[bytes]) -> None:
 
 @KINDS
 @given(st.data())
-@settings(max_examples=2000, deadline=None)
+@examples(2000)
 def test_no_mutated_token_verifies(judge: Judge, honest: list[bytes], data: st.DataObject) -> None:
     token = data.draw(mutated(honest))
     with pytest.raises((Unauthenticated, Malformed)):
@@ -212,7 +217,7 @@ def test_no_mutated_token_verifies(judge: Judge, honest: list[bytes], data: st.D
 
 
 @given(name=CLAIM_NAMES, value=JSON, more=st.dictionaries(CLAIM_NAMES, JSON, max_size=2))
-@settings(max_examples=500, deadline=None)
+@examples(500)
 def test_an_id_token_with_any_claims_gives_a_login_or_one_of_our_errors(
     name: str, value: Any, more: dict[str, Any]
 ) -> None:
@@ -226,7 +231,7 @@ def test_an_id_token_with_any_claims_gives_a_login_or_one_of_our_errors(
 
 
 @given(st.dictionaries(HEADER_NAMES, JSON, max_size=2))
-@settings(max_examples=500, deadline=None)
+@examples(500)
 def test_an_id_token_with_any_header_gives_a_login_or_one_of_our_errors(more: dict[str, Any]) -> None:
     token = jws({**HEADER, **more}, CLAIMS, SIGNER.sign).encode()
     _, refusal = attempt(lambda: judge_id_token(token), Unauthenticated)
@@ -243,7 +248,7 @@ FACT_MEMBERS = st.dictionaries(st.sampled_from(["value", "source", "observed_at"
     more=st.dictionaries(CLAIM_NAMES, JSON, max_size=2),
     facts=st.none() | st.dictionaries(st.text(max_size=4), JSON | FACT_MEMBERS, max_size=3),
 )
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 def test_a_signed_report_with_any_members_is_read_or_refused(
     more: dict[str, Any], facts: dict[str, Any] | None
 ) -> None:
@@ -258,7 +263,7 @@ def test_a_signed_report_with_any_members_is_read_or_refused(
 
 
 @given(st.dictionaries(st.sampled_from(["kty", "crv", "x", "y", "d"]), JSON))
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_any_key_in_an_enrolment_is_read_or_refused(jwk: dict[str, Any]) -> None:
     with pytest.raises(Malformed):
         DeviceKey.from_jwk(jwk)
@@ -268,7 +273,7 @@ def test_any_key_in_an_enrolment_is_read_or_refused(jwk: dict[str, Any]) -> None
 
 
 @given(st.dictionaries(st.sampled_from(sorted(Metadata.__slots__)) | st.text(max_size=4), JSON, max_size=4), JSON)
-@settings(max_examples=500, deadline=None)
+@examples(500)
 def test_any_metadata_is_believed_or_refused(more: dict[str, Any], lists: Any) -> None:
     members = {
         "issuer": ISSUER,
@@ -293,7 +298,7 @@ def test_any_metadata_is_believed_or_refused(more: dict[str, Any], lists: Any) -
         max_size=3,
     ).map(lambda keys: {"keys": keys})
 )
-@settings(max_examples=500, deadline=None)
+@examples(500)
 def test_any_key_set_is_read_or_refused(members: dict[str, Any]) -> None:
     keys, refusal = attempt(lambda: read_keys(members), ProviderError)
     if refusal is None:
@@ -314,7 +319,7 @@ ANSWERS = (
 
 
 @given(st.sampled_from([TOKEN, KEYS]), ANSWERS, st.integers(200, 599))
-@settings(max_examples=250, deadline=None)
+@examples(250)
 def test_any_answer_of_an_endpoint_ends_a_login_with_one_of_our_errors(path: str, body: bytes, status: int) -> None:
     provider = Provider(answers={path: lambda _: httpx2.Response(status, content=body)})
     with pytest.raises(GatewayError):
@@ -322,7 +327,7 @@ def test_any_answer_of_an_endpoint_ends_a_login_with_one_of_our_errors(path: str
 
 
 @given(st.dictionaries(st.sampled_from(["code", "state", "iss", "error"]) | st.text(max_size=4), st.text(max_size=8)))
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_any_answer_at_the_callback_without_our_state_is_refused(query: dict[str, str]) -> None:
     desk = LoginDesk(Provider())
     with pytest.raises(Unauthenticated) as refusal:
@@ -335,7 +340,7 @@ def test_any_answer_at_the_callback_without_our_state_is_refused(query: dict[str
 
 @given(st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
 @example(b'{"a": ' * 100_000)
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 def test_any_bytes_are_an_object_or_a_value_error(data: bytes) -> None:
     try:
         members = strict_json.loads_object(data)
@@ -345,7 +350,7 @@ def test_any_bytes_are_an_object_or_a_value_error(data: bytes) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 def test_bytes_have_one_text_and_a_text_one_meaning(data: bytes) -> None:
     text = base64url(data)
     assert compact.base64url_decode(text) == data == compact.base64url_decode(text.encode())
@@ -357,14 +362,14 @@ def test_bytes_have_one_text_and_a_text_one_meaning(data: bytes) -> None:
 
 
 @given(st.text(max_size=200) | st.binary(max_size=200).map(base64url))
-@settings(max_examples=500, deadline=None)
+@examples(500)
 def test_no_cookie_that_we_did_not_seal_opens(cookie: str) -> None:
     with pytest.raises(Unauthenticated):
         unseal(cookie, bytes(32), now=START)
 
 
 @given(st.text(), st.text(), st.binary(min_size=12, max_size=12))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_whatever_is_sealed_comes_back(purpose: str, verifier: str, nonce: bytes) -> None:
     state = LoginState(purpose, "s" * 43, "n" * 43, verifier, START)
     cookie = seal(state, bytes(32), entropy=lambda _size: nonce)
