@@ -55,7 +55,10 @@ class Inbox:
 
 
 def follow_events(gateway: Gateway, session: str, inbox: Inbox) -> None:
-    """Leave every event of the session in the inbox as (`event`, (session, name, data)), until it has ended."""
+    """Leave every event of the session in the inbox as (`event`, (session, name, data)), until it has ended.
+
+    `lost` is an event of our own: the stream broke, and the gateway may be gone.
+    """
 
     def follow() -> None:
         failures = 0
@@ -71,7 +74,9 @@ def follow_events(gateway: Gateway, session: str, inbox: Inbox) -> None:
                     inbox.put("event", (session, "ended", {"reason": problem.members.get("reason", problem.code)}))
                     return
             except AgentError:
-                pass
+                pass  # the report that `lost` leads to says why
+            if failures == 0:
+                inbox.put("event", (session, "lost", {}))
             time.sleep(back_off(failures))
             failures += 1
 

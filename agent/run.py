@@ -133,7 +133,7 @@ class Agent:
         schedule = Schedule(now=boottime(), heartbeat=_heartbeat(conversation), jitter=random.random())  # noqa: S311
         while not self._stopped:
             _, news = self._wait(schedule.next() - boottime())
-            if self._ended(conversation):
+            if self._ended(conversation, schedule):
                 return
             self._keep(conversation, schedule, news=news)
         self._leave(conversation)
@@ -175,12 +175,14 @@ class Agent:
         for line in changes(before, verdict):
             self._say(line)
 
-    def _ended(self, conversation: Conversation) -> bool:
+    def _ended(self, conversation: Conversation, schedule: Schedule) -> bool:
         """Look at the events that came. Says whether the session is over; its tunnel is down then."""
         events, self._events = self._events, []
         for session, name, data in events:
             if session == conversation.session and name == "verdict":
                 self._take_verdict(conversation, data)
+            elif session == conversation.session and name == "lost":
+                schedule.hurry(now=boottime())
             elif session == conversation.session and name == "ended":
                 reason = answers.printable(str(data.get("reason"))[:100])
                 self._tunnel.down()

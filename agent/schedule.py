@@ -32,6 +32,11 @@ class Schedule:
         self._report_at = now + back_off(self._failures)
         self._failures += 1
 
+    def hurry(self, *, now: float) -> None:
+        """Report soon, unless the back-off says when: within a second, in which a fleet spreads."""
+        if not self.failing:
+            self._report_at = min(self._report_at, now + self._jitter)
+
     def collected(self, *, now: float) -> None:
         """Everything has been collected."""
         self._full_at = now + FULL_EVERY * (1 - 0.1 * self._jitter)

@@ -22,8 +22,6 @@ WORDS: Final = {
     "starting": "starting",
 }
 """What a person reads for each state."""
-LIVE: Final = ("connected", "unreachable")
-"""States in which there is a session, and packets may flow."""
 
 
 class StatusBoard:
@@ -95,7 +93,7 @@ def explained(finding: Finding) -> Iterator[str]:
 def picture(status: Mapping[str, Any], verdict: Verdict | None, peer: PeerState | None, *, now: float) -> Iterator[str]:
     """The screen of `sallyport-agent status`: connected or not by packets, the tier, what is wrong and the fix."""
     state = str(status.get("state"))
-    if state in LIVE and not connected(status, peer, now=now):
+    if state == "connected" and not connected(status, peer, now=now):
         yield f"not connected: there is a session since {clock(float(status['since']))}, but no packets flow"
     else:
         yield f"{WORDS.get(state, 'not connected')} since {clock(float(status['since']))}"
@@ -127,9 +125,9 @@ def tunnel_line(status: Mapping[str, Any], peer: PeerState | None, *, now: float
 
 
 def connected(status: Mapping[str, Any], peer: PeerState | None, *, now: float) -> bool:
-    """Whether packets flow: the agent has a session, its lease has not ended, and the tunnel has live keys."""
+    """Whether packets flow: the gateway took the last report, its lease has not ended, and the tunnel has live keys."""
     lease = status.get("lease_until")
-    live = status.get("state") in LIVE and isinstance(lease, int | float) and now < lease
+    live = status.get("state") == "connected" and isinstance(lease, int | float) and now < lease
     return live and flows(peer, now=now)
 
 

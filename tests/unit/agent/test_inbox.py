@@ -106,7 +106,7 @@ def test_a_broken_stream_is_taken_up_again(server: Server, gateway: Gateway, inb
 
     server.answer = answer
     follow_events(gateway, "abc", inbox)
-    assert taken(inbox, 1) == [("event", ("abc", "ended", {"reason": "left"}))]
+    assert taken(inbox, 2) == [("event", ("abc", "lost", {})), ("event", ("abc", "ended", {"reason": "left"}))]
     assert len(server.asked) == 3
 
 

@@ -31,6 +31,19 @@ def test_a_failed_report_is_tried_again_later_and_later_and_then_forgotten() -> 
     assert schedule.next() - now == BACK_OFF[0]
 
 
+def test_a_report_can_be_hurried_but_not_past_the_back_off() -> None:
+    schedule = Schedule(now=0.0, heartbeat=20.0, jitter=0.25)
+    schedule.hurry(now=5.0)
+    assert schedule.next() == 5.25
+    schedule.reported(now=5.25, heartbeat=20.0)
+    schedule.hurry(now=25.2)
+    assert schedule.next() == 25.25
+    for _ in range(4):
+        schedule.failed(now=30.0)
+    schedule.hurry(now=30.0)
+    assert schedule.next() == 30.0 + BACK_OFF[3]
+
+
 def test_two_tries_fit_into_a_lease_however_long_the_gateway_was_away() -> None:
     assert 2 * max(BACK_OFF) < 60
 

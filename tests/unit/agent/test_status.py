@@ -54,8 +54,10 @@ PEERS = {
     ("state", "lease", "peer"),
     [*itertools.product([*WORDS, "nonsense"], [NOW + 1, NOW, NOW - 1, None, "text"], PEERS)],
 )
-def test_connected_means_a_session_a_lease_and_a_tunnel_with_live_keys(state: str, lease: Any, peer: str) -> None:
-    expected = state in ("connected", "unreachable") and lease == NOW + 1 and peer == "alive"
+def test_connected_means_a_gateway_that_listens_a_lease_and_a_tunnel_with_live_keys(
+    state: str, lease: Any, peer: str
+) -> None:
+    expected = state == "connected" and lease == NOW + 1 and peer == "alive"
     given = status(state, lease_until=lease)
     assert connected(given, PEERS[peer], now=NOW) is expected
     first = next(iter(picture(given, None, PEERS[peer], now=NOW)))
