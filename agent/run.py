@@ -127,8 +127,7 @@ class Agent:
     def _live(self, conversation: Conversation) -> None:
         """One session, from the first report to its end."""
         self._report(conversation)
-        self._tunnel.up(conversation.credential(self._tunnel.new_key()))
-        self._board.publish("connected", verdict=conversation.verdict)
+        self._bring_up(conversation)
         follow_events(self._gateway, conversation.session, self.inbox)
         schedule = Schedule(now=boottime(), heartbeat=_heartbeat(conversation), jitter=random.random())  # noqa: S311
         while not self._stopped:
@@ -137,6 +136,10 @@ class Agent:
                 return
             self._keep(conversation, schedule, news=news)
         self._leave(conversation)
+
+    def _bring_up(self, conversation: Conversation) -> None:
+        self._tunnel.up(conversation.credential(self._tunnel.new_key()))
+        self._board.publish("connected", verdict=conversation.verdict)
 
     def _keep(self, conversation: Conversation, schedule: Schedule, *, news: bool) -> None:
         """Collect and report what is due."""
@@ -152,6 +155,10 @@ class Agent:
             self._watches.follow_antivirus()
         if due or (news and not schedule.failing):
             self._try_report(conversation, schedule)
+        if self._tunnel.lost() and not schedule.failing:
+            self._say("the tunnel is gone: making a new one")
+            self._tunnel.down()
+            self._bring_up(conversation)
 
     def _try_report(self, conversation: Conversation, schedule: Schedule) -> None:
         try:

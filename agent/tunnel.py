@@ -195,6 +195,16 @@ class Tunnel:
         except AgentError:
             return None
 
+    def lost(self) -> bool:
+        """Whether the interface that was brought up is gone: its program has died, or somebody removed it."""
+        if self._backend is None:
+            return False
+        try:
+            socket.if_nametoindex(self.interface)
+        except OSError:
+            return True
+        return False
+
     def down(self) -> None:
         """Remove the interface; its addresses and routes go with it."""
         if self._backend is not None:

@@ -231,7 +231,7 @@ def test_an_interface_that_another_program_serves_is_left_alone(laptop: Laptop) 
     assert not laptop.clean()
 
 
-def test_a_tunnel_that_dies_under_a_running_agent_is_not_connected(laptop: Laptop) -> None:
+def test_a_tunnel_that_dies_under_a_running_agent_is_not_connected_until_there_is_a_new_one(laptop: Laptop) -> None:
     agent = reached(laptop)
     children = subprocess.run(
         ["ps", "--ppid", str(agent.pid), "-o", "pid="], capture_output=True, text=True, check=True
@@ -241,7 +241,10 @@ def test_a_tunnel_that_dies_under_a_running_agent_is_not_connected(laptop: Lapto
     eventually(laptop.clean, "the end of the interface")
     said = laptop.status()
     assert said["connected"] is False
-    assert not laptop.call("status").stdout.startswith("connected")
+    agent.wait_for("the tunnel is gone", timeout=WITHIN)
+    laptop.arrives()
+    eventually(lambda: laptop.status()["connected"], "connected")
+    assert laptop.status()["verdict"]["session"] == said["verdict"]["session"]
 
 
 # what is said while nothing flows
@@ -322,9 +325,7 @@ def test_after_a_kill_the_agent_asks_for_a_login_and_a_login_brings_it_back(
     assert "a login is needed" in laptop.call("status").stdout
     mark = agent.mark()
     laptop.log_in()
-    began = time.monotonic()
-    agent.wait_for("^tier full", timeout=25, after=mark)
-    assert time.monotonic() - began < 25, "noticed by itself, not at the next try"
+    agent.wait_for("^tier full", timeout=25, after=mark)  # at once, and not at the next try after 30 s
     laptop.arrives(WIKI)
     assert laptop.status()["verdict"]["session"] != session
 

@@ -143,6 +143,10 @@ def test_a_backend_that_is_none_is_one_clear_error() -> None:
         Tunnel("spx", "nonsense")
 
 
+def test_an_interface_that_was_never_made_is_not_lost() -> None:
+    assert not Tunnel("spx", None).lost()
+
+
 DUMP = (
     "cHJpdmF0ZQ==\tcHVibGlj\t51820\toff\ncGVlcg==\t(none)\t198.51.100.1:51820\t10.20.0.0/16\t1700000000\t100\t200\t25\n"
 )
