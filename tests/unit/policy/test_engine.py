@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.policy.checks import Check
+from gateway.policy.document import Grant
 from gateway.policy.engine import MAXIMUM_REPORT_AGE, decide
 from gateway.policy.model import REPORT, Decision, Finding, Subject
 from gateway.policy.policy import Policy
@@ -227,6 +228,11 @@ def test_the_last_tier_reaches_nothing() -> None:
         OFFICE, BOB, posture(disk__root_encrypted=False), now=NOW, failing_since={"banned": NOW - 7 * DAY}
     )
     assert (decision.tier, decision.resources, decision.permits) == ("denied", (), ())
+
+
+def test_the_last_tier_reaches_nothing_even_if_a_grant_names_it() -> None:
+    grant = Grant(groups=["everyone"], tier="denied", resources=["wiki"])
+    assert replace(OFFICE, access=(grant,)).reachable(BOB, "denied") == ()
 
 
 def test_nothing_is_granted_by_default() -> None:
