@@ -17,6 +17,7 @@ pip := $(bin)/pip --disable-pip-version-check --quiet
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' $(here)/Makefile
 	echo "make native build the native transforms (needs cargo); make test does it where cargo is installed"
+	echo "make bench  ours against the newest wireguard-go, boringtun and OpenVPN, as ratios (RUNS=5, JSON=file)"
 	echo "make lint   ruff, mypy and the import contracts alone"
 	echo "make format rewrite the sources in the house format"
 	echo "make lock   renew requirements*.lock from pyproject.toml (needs uv)"
@@ -46,6 +47,10 @@ format: $(here)/.venv/.dev
 	cd $(here)
 	$(bin)/ruff format .
 	$(bin)/ruff check --fix .
+
+bench: test-packages $(here)/.venv/.dev native-if-possible
+	@command -v iperf3 >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends iperf3 >/dev/null
+	cd $(here) && exec $(bin)/python -m tests.bench $(if $(RUNS),--runs $(RUNS)) $(if $(JSON),--json $(JSON))
 
 lock:
 	cd $(here)

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent.device_key import DeviceKey
 
-Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
+Request = http.server.BaseHTTPRequestHandler
+Answer = Callable[[Request], None]
 
 
 class Server:
