@@ -21,25 +21,17 @@ from tests.sim.hosts import interface_names, namespace_names
 DEMO = [sys.executable, "-m", "gateway", "demo"]
 
 
-class Remains:
-    """What a run may leave behind: namespaces, interfaces, processes, sockets, temporary folders."""
-
-    def __init__(self) -> None:
-        self.before = self._now()
-
-    @staticmethod
-    def _now() -> dict[str, set[str]]:
-        sockets = Path("/var/run/wireguard")
-        return {
-            "namespaces": namespace_names(),
-            "interfaces": interface_names(),
-            "sockets": {path.name for path in sockets.glob("sp*.sock")} if sockets.exists() else set(),
-            "folders": {path.name for path in Path("/tmp").glob(f"{namespaces.PREFIX}-*")},
-        }
-
-    def left(self) -> dict[str, set[str]]:
-        now = self._now()
-        return {kind: now[kind] - self.before[kind] for kind in now if now[kind] - self.before[kind]}
+def remains(pid: int) -> dict[str, set[str]]:
+    """What a run left behind: namespaces, interfaces, sockets and temporary folders all carry its process id."""
+    mark = f"{namespaces.PREFIX}-{pid}-"
+    ours = {f"sp{pid}g", f"sp{pid}a"}
+    found = {
+        "namespaces": {name for name in namespace_names() if name.startswith(mark)},
+        "interfaces": interface_names() & {*ours, "internet", "office"},
+        "sockets": {path.name for path in Path("/var/run/wireguard").glob("*.sock") if path.stem in ours},
+        "folders": {path.name for path in Path("/tmp").glob(f"{mark}*")},
+    }
+    return {kind: names for kind, names in found.items() if names}
 
 
 def descendants(pid: int) -> set[int]:
@@ -77,13 +69,12 @@ def gone(pids: set[int], *, within: float = 10.0) -> bool:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Two demos at the same time, from another folder than the clone."""
     folder = tmp_path_factory.mktemp("demo")
-    remains = Remains()
     outputs = [folder / "one.log", folder / "two.log"]
     started = [start("--json", str(output.with_suffix(".json")), output=output) for output in outputs]
     statuses = [run.wait(240) for run in started]
     results = [json.loads(output.with_suffix(".json").read_text()) for output in outputs]
-    for status, result, output in zip(statuses, results, outputs, strict=True):
-        result.update(status=status, output=output.read_text(), left=remains.left())
+    for run, status, result, output in zip(started, statuses, results, outputs, strict=True):
+        result.update(status=status, output=output.read_text(), left=remains(run.pid))
     return results
 
 
@@ -129,30 +120,31 @@ def test_a_run_leaves_nothing_behind(runs: list[dict[str, Any]]) -> None:
     ids=["early", "while-enrolling", "while-packets-flow", "while-the-agent-is-frozen"],
 )
 def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path, moment: str, number: signal.Signals) -> None:
-    remains, output = Remains(), tmp_path / "log"
+    output = tmp_path / "log"
     run = start(output=output)
     said(output, moment)
     below = descendants(run.pid)
     assert below
+    assert remains(run.pid).keys() >= {"namespaces", "folders"}
     run.send_signal(number)
     assert run.wait(60) == 130
     assert "interrupted" in output.read_text()
     assert "Traceback" not in output.read_text()
     assert gone(below)
-    assert remains.left() == {}
+    assert remains(run.pid) == {}
 
 
 def test_what_a_killed_run_could_not_remove_the_next_one_does(tmp_path: Path) -> None:
-    remains, output = Remains(), tmp_path / "log"
+    output = tmp_path / "log"
     run = start(output=output)
     said(output, "1. enrol")
     below = descendants(run.pid)
     run.kill()
     run.wait()
     assert gone(below), "programs end with their parent, even when that is killed"
-    assert remains.left() != {}
+    assert remains(run.pid) != {}
     assert len(sweep()) >= 3
-    assert remains.left() == {}
+    assert remains(run.pid) == {}
 
 
 def test_only_a_log_that_tells_everything_in_order_is_complete() -> None:
