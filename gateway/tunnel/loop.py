@@ -14,6 +14,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from gateway.packet.drop import Drop
+from gateway.packet.offload import Parts
 from gateway.tunnel.control import Client, ControlSocket
 from gateway.tunnel.tun import FRAME, Tun
 from gateway.tunnel.udp import TRAIN, UdpSockets
@@ -124,7 +125,7 @@ class Pump:
                 break
             if size is None:
                 break
-            self._interface.send(view[:size], now=now)
+            self._write(self._interface.send(view[:size], now=now))
             if turn % FLUSH_EVERY == FLUSH_EVERY - 1:
                 self._flush()
                 if self._waiting:
@@ -148,10 +149,13 @@ class Pump:
             if received is None:
                 return
             size, segment, source = received
-            for frame in self._interface.receive(view[:size], segment, source, now=now):
-                if not self._tun.write(frame):
-                    self._interface.count_drop(Drop.TUN_REFUSED)
+            self._write(self._interface.receive(view[:size], segment, source, now=now))
             self._flush()
+
+    def _write(self, frames: list[Parts]) -> None:
+        for frame in frames:
+            if not self._tun.write(frame):
+                self._interface.count_drop(Drop.TUN_REFUSED)
 
     def _flush(self) -> None:
         """Send what is queued. While the network does not take it, the TUN is not read: TCP inside slows down."""
