@@ -126,7 +126,7 @@ class Pump:
             if size is None:
                 break
             self._write(self._interface.send(view[:size], now=now))
-            if turn % FLUSH_EVERY == FLUSH_EVERY - 1:
+            if turn % FLUSH_EVERY == 0:  # the first goes out at once: it may be a lonely packet that somebody waits for
                 self._flush()
                 if self._waiting:
                     return
