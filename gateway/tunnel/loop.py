@@ -11,6 +11,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from types import FrameType
 
 from gateway.packet.drop import Drop
@@ -44,6 +45,7 @@ class Pump:
         self._interface = Interface(now=boottime(), unix_time=time.time(), entropy=os.urandom, transforms=transforms)
         self._interface.set_offload(mtu=tun.mtu, udp=tun.udp_offload)
         self._udp = UdpSockets()
+        self._dropped_before = 0
         self._fwmark = 0
         self._clients: dict[int, Client] = {}
         self._waiting: deque[Transmit] = deque()
@@ -214,6 +216,7 @@ class Pump:
 
     def _rebind(self, port: int) -> None:
         fresh = UdpSockets(port, self._fwmark)  # raises before anything is changed
+        self._dropped_before += self._udp.dropped
         for each in self._udp.sockets:
             self._unwatch(each.fileno())
         self._udp.close()
@@ -221,7 +224,9 @@ class Pump:
         self._watch_udp()
 
     def _status(self) -> InterfaceStatus:
-        return self._interface.status(now=boottime(), listen_port=self._udp.port)
+        status = self._interface.status(now=boottime(), listen_port=self._udp.port)
+        by_kernel = self._dropped_before + self._udp.dropped
+        return replace(status, drops={**status.drops, Drop.KERNEL: by_kernel}) if by_kernel else status
 
     def close(self) -> None:
         for client in self._clients.values():

@@ -7,6 +7,7 @@ import errno
 import socket
 import struct
 
+from gateway.tunnel import filter as socket_filter
 from gateway.wireguard.config import Endpoint
 from gateway.wireguard.outbox import Transmit
 
@@ -33,6 +34,11 @@ class UdpSockets:
             self.close()
             raise
         self.mark(fwmark)
+
+    @property
+    def dropped(self) -> int:
+        """What the kernel dropped: malformed, or no room in the buffer."""
+        return sum(socket_filter.dropped(each) for each in self.sockets)
 
     @property
     def port(self) -> int:
@@ -104,6 +110,7 @@ class UdpSockets:
 
 def _open(family: socket.AddressFamily) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    socket_filter.attach(sock)
     if family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     for option, forced in ((socket.SO_RCVBUF, 33), (socket.SO_SNDBUF, 32)):
