@@ -24,5 +24,11 @@ def run(_arguments: argparse.Namespace) -> int:
         print(f"tunnel ready on {interface}", file=sys.stderr, flush=True)
 
     transforms = choose_transforms(settings.transforms)
-    run_tunnel(settings.tunnel_interface, transforms=transforms, mtu=settings.tunnel_mtu, ready=ready)
+    run_tunnel(
+        settings.tunnel_interface,
+        transforms=transforms,
+        mtu=settings.tunnel_mtu,
+        port=settings.tunnel_endpoint[1],
+        ready=ready,
+    )
     return 0
