@@ -1,0 +1,114 @@
+"""A TUN that outlives processes and belongs to a user: what root makes once, so that the tunnel needs no privilege at all.
+
+What was changed is recorded under /run, where the TUN and the sysctls live no longer than the record: until a reboot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Any, Final
+
+from gateway.errors import HostError
+from gateway.tunnel import host
+from gateway.tunnel.control import DIRECTORY
+
+RECORDS: Final = Path("/run/sallyport")
+_INTERFACES = Path("/sys/class/net")
+_IFF_TUN, _IFF_PERSIST = 0x0001, 0x0800
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The user that the tunnel runs as."""
+
+    uid: int
+    gid: int
+
+    @classmethod
+    def named(cls, name: str) -> Owner:
+        """Find a user by name or number; a number needs no entry in the user database. Raises HostError."""
+        try:
+            entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+        except KeyError:
+            if name.isdecimal():
+                return cls(int(name), int(name))
+            raise HostError(f"there is no user {name!r}: make it with useradd --system, or give a number") from None
+        return cls(entry.pw_uid, entry.pw_gid)
+
+
+def make(interface: str, owner: Owner, pools: tuple[IPv4Network | IPv6Network, ...], mtu: int) -> None:
+    """Make the TUN with addresses and routes, forwarding, and the folder of the control socket. Can be repeated.
+
+    Raises HostError; what was done until then is undone by `remove`.
+    """
+    existing = _owned_by(interface)
+    if existing not in (None, owner.uid):
+        raise HostError(f"{interface} exists and is no persistent TUN of user {owner.uid}: run setup-host --undo first")
+    _record(interface)
+    if existing is None:
+        host.ip("tuntap", "add", "dev", interface, "mode", "tun", "user", str(owner.uid))
+    host.prepare(interface, pools, mtu)
+    _give_folder(owner)
+
+
+def _give_folder(owner: Owner) -> None:
+    """Let the user put the control socket there. A group that somebody chose stays: who configures the tunnel is in it."""
+    DIRECTORY.mkdir(mode=0o750, parents=True, exist_ok=True)
+    os.chown(DIRECTORY, owner.uid, DIRECTORY.stat().st_gid or owner.gid)
+
+
+def remove(interface: str) -> None:
+    """Undo `make`: delete the TUN, and put back what was changed. Does nothing where nothing was made."""
+    path = _record_path(interface)
+    if not path.exists():
+        return
+    before = json.loads(path.read_text())
+    if _owned_by(interface) is not None:
+        host.ip("link", "delete", interface)
+    for switch, value in before["forwarding"].items():
+        Path(switch).write_text(value)
+    if before["folder"] is not None:
+        os.chown(DIRECTORY, *before["folder"])
+    else:
+        with contextlib.suppress(OSError):  # somebody else uses it by now
+            DIRECTORY.rmdir()
+    path.unlink()
+
+
+def _owned_by(interface: str) -> int | None:
+    """The user of a persistent TUN; None when there is no such interface; -1 when it is something else."""
+    device = _INTERFACES / interface
+    if not device.exists():
+        return None
+    try:
+        flags, owner = int((device / "tun_flags").read_text(), 16), int((device / "owner").read_text())
+    except FileNotFoundError:
+        return -1
+    return owner if flags & _IFF_TUN and flags & _IFF_PERSIST else -1
+
+
+def _record_path(interface: str) -> Path:
+    return RECORDS / f"{interface}.json"
+
+
+def _record(interface: str) -> None:
+    """Write down how it was before the first `make`."""
+    path = _record_path(interface)
+    if path.exists():
+        return
+    before: dict[str, Any] = {
+        "forwarding": {str(switch): switch.read_text() for switch in host.FORWARDING.values() if switch.exists()},
+        "folder": (found.st_uid, found.st_gid) if (found := _folder()) else None,
+    }
+    RECORDS.mkdir(mode=0o755, parents=True, exist_ok=True)
+    path.write_text(json.dumps(before))
+
+
+def _folder() -> os.stat_result | None:
+    return DIRECTORY.stat() if DIRECTORY.exists() else None
