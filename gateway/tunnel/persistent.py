@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import pwd
+import stat
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -60,7 +61,10 @@ def make(interface: str, owner: Owner, pools: tuple[IPv4Network | IPv6Network, .
 def _give_folder(owner: Owner) -> None:
     """Let the user put the control socket there. A group that somebody chose stays: who configures the tunnel is in it."""
     DIRECTORY.mkdir(mode=0o750, parents=True, exist_ok=True)
-    os.chown(DIRECTORY, owner.uid, DIRECTORY.stat().st_gid or owner.gid)
+    found = DIRECTORY.stat()
+    if found.st_gid == owner.gid and found.st_mode & stat.S_IWGRP:
+        return  # a volume with Kubernetes' fsGroup; its root has no CAP_CHOWN, and needs none
+    os.chown(DIRECTORY, owner.uid, found.st_gid or owner.gid)
 
 
 def remove(interface: str) -> None:

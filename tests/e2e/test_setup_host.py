@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -52,8 +52,8 @@ class Machine:
             raise HostError(done.stderr)
         return done.stdout
 
-    def setup(self, *arguments: str) -> None:
-        self.run(*SALLYPORT, "setup-host", *arguments)
+    def setup(self, *arguments: str, within: Sequence[str] = ()) -> None:
+        self.run(*within, *SALLYPORT, "setup-host", *arguments)
 
     def tunnel(self, uid: int = UID) -> Program:
         """The tunnel as an ordinary user: no group, no capability, and none to be had."""
@@ -145,6 +145,17 @@ def test_the_tunnel_says_what_its_host_lacks(machine: Machine, damage: str) -> N
     machine.setup("--user", str(UID))
     with contextlib.closing(Ending(machine.tunnel())) as ending:
         ending.program.wait_for("tunnel ready", timeout=30)
+
+
+def test_net_admin_is_enough_where_the_group_may_write_to_the_folder_as_in_a_pod(machine: Machine) -> None:
+    machine.run("sh", "-ec", f"chown root:{UID} /run/wireguard; chmod 2777 /run/wireguard")
+    init_container = ["setpriv", "--bounding-set=-all,+net_admin", "--inh-caps=-all", "--no-new-privs"]
+    for _ in range(2):
+        machine.setup("--user", str(UID), within=init_container)
+    assert machine.state()["folder"] == f"0:{UID} 2777\n"
+    with contextlib.closing(Ending(machine.tunnel())) as ending:
+        ending.program.wait_for("tunnel ready", timeout=30)
+        assert machine.run("stat", "-c", "%u:%g %a", f"/run/wireguard/{machine.interface}.sock") == f"{UID}:{UID} 660\n"
 
 
 class Ending:
