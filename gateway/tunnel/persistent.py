@@ -13,7 +13,7 @@ import stat
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from gateway.errors import HostError
 from gateway.tunnel import host
@@ -51,7 +51,7 @@ def make(interface: str, owner: Owner, pools: tuple[IPv4Network | IPv6Network, .
     existing = _owned_by(interface)
     if existing not in (None, owner.uid):
         raise HostError(f"{interface} exists and is no persistent TUN of user {owner.uid}: run setup-host --undo first")
-    _record(interface)
+    _record(interface, pools)
     if existing is None:
         host.ip("tuntap", "add", "dev", interface, "mode", "tun", "user", str(owner.uid))
     host.prepare(interface, pools, mtu)
@@ -72,17 +72,19 @@ def remove(interface: str) -> None:
     path = _record_path(interface)
     if not path.exists():
         return
-    before = json.loads(path.read_text())
-    if _owned_by(interface) is not None:
+    if _owned_by(interface) not in (None, -1):
         host.ip("link", "delete", interface)
-    for switch, value in before["forwarding"].items():
-        Path(switch).write_text(value)
-    if before["folder"] is not None:
-        os.chown(DIRECTORY, *before["folder"])
-    else:
-        with contextlib.suppress(OSError):  # somebody else uses it by now
-            DIRECTORY.rmdir()
+    before = json.loads(path.read_text())
     path.unlink()
+    if list(RECORDS.glob("*.json")):
+        return  # another interface needs them still
+    for switch in before["forwarding"]:
+        Path(switch).write_text("0\n")
+    with contextlib.suppress(OSError):  # the folder is gone, or somebody else uses it by now
+        if before["folder"] is None:
+            DIRECTORY.rmdir()
+        else:
+            os.chown(DIRECTORY, *before["folder"])
 
 
 def _owned_by(interface: str) -> int | None:
@@ -101,18 +103,16 @@ def _record_path(interface: str) -> Path:
     return RECORDS / f"{interface}.json"
 
 
-def _record(interface: str) -> None:
+def _record(interface: str, pools: tuple[IPv4Network | IPv6Network, ...]) -> None:
     """Write down how it was before the first `make`."""
     path = _record_path(interface)
     if path.exists():
         return
-    before: dict[str, Any] = {
-        "forwarding": {str(switch): switch.read_text() for switch in host.FORWARDING.values() if switch.exists()},
-        "folder": (found.st_uid, found.st_gid) if (found := _folder()) else None,
+    switches = [host.FORWARDING[pool.version] for pool in pools]
+    found = DIRECTORY.stat() if DIRECTORY.exists() else None
+    before = {
+        "forwarding": [str(switch) for switch in switches if switch.read_text().strip() == "0"],
+        "folder": None if found is None else (found.st_uid, found.st_gid),
     }
     RECORDS.mkdir(mode=0o755, parents=True, exist_ok=True)
     path.write_text(json.dumps(before))
-
-
-def _folder() -> os.stat_result | None:
-    return DIRECTORY.stat() if DIRECTORY.exists() else None

@@ -30,10 +30,10 @@ KEEP_FILES_APART = (
 class Machine:
     """A host with files of its own under /run, whose names of users and interfaces nobody else has."""
 
-    def __init__(self, host: Host, keeper: int) -> None:
+    def __init__(self, host: Host, keeper: int, *, number: int = 0) -> None:
         self.host = host
-        self.interface = f"sph{os.getpid()}"
-        self._keeper = keeper
+        self.interface = f"sph{os.getpid()}x{number}"
+        self.keeper = keeper
         self._settings = {
             "SALLYPORT_TUNNEL_INTERFACE": self.interface,
             "SALLYPORT_TUNNEL_ADDRESSES": "10.99.0.0/24,fd99::/64",
@@ -43,7 +43,7 @@ class Machine:
 
     def command(self, *arguments: str) -> list[str]:
         settings = [f"{name}={value}" for name, value in self._settings.items()]
-        within = ["nsenter", f"--mount=/proc/{self._keeper}/ns/mnt", f"--net=/run/netns/{self.host.name}"]
+        within = ["nsenter", f"--mount=/proc/{self.keeper}/ns/mnt", f"--net=/run/netns/{self.host.name}"]
         return [*within, f"--wdns={os.getcwd()}", "env", *settings, *arguments]
 
     def run(self, *arguments: str, text: str | None = None) -> str:
@@ -98,6 +98,19 @@ def test_the_undo_leaves_the_host_as_it_was_and_both_may_be_repeated(machine: Ma
     for _ in range(2):
         machine.setup("--undo")
         assert machine.state() == before
+
+
+def test_the_undo_of_one_interface_leaves_what_another_needs(machine: Machine) -> None:
+    machine.run("sh", "-c", f"echo 0 > {FORWARDING[0]}")
+    other = Machine(machine.host, machine.keeper, number=1)
+    for each in (machine, other):
+        each.setup("--user", str(UID))
+    before = machine.state()
+    machine.setup("--undo")
+    after = machine.state()
+    assert (after[FORWARDING[0]], after["folder"]) == (before[FORWARDING[0]], before["folder"])
+    assert machine.interface not in after["links"]
+    assert other.interface in after["links"]
 
 
 def test_an_interface_of_somebody_else_is_left_alone(machine: Machine) -> None:
