@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.errors import Unauthenticated
-from gateway.identity.verify import LONGEST_TEXT, VerifiedClaims
+from gateway.identity.claim_rules import LONGEST_TEXT
+from gateway.identity.verify import VerifiedClaims
 
 MOST_GROUPS = 1000
 

@@ -20,12 +20,13 @@ from gateway.identity.device import DeviceKey
 from gateway.identity.discovery import Metadata
 from gateway.identity.jwks import read_keys
 from gateway.identity.login_state import LoginState, seal, unseal
-from gateway.identity.verify import Expected, verify_id_token
+from gateway.identity.claim_rules import Expected
+from gateway.identity.verify import verify_id_token
 from tests.sim.provider import CLIENT, ISSUER, KEYS, START, TOKEN, LoginDesk, Provider, Signer, base64url, jws
 
 SIGNER = Signer("property", "ES256")
 NOW = START.timestamp()
-EXPECTED = Expected(ISSUER, CLIENT, "nonce-of-this-login", frozenset({"ES256", "RS256"}), None)
+EXPECTED = Expected(ISSUER, CLIENT, frozenset({"ES256", "RS256"}), nonce="nonce-of-this-login")
 HEADER = {"alg": "ES256", "kid": SIGNER.kid, "typ": "JWT"}
 CLAIMS: dict[str, Any] = {
     "iss": ISSUER,

@@ -163,7 +163,9 @@ class World:
         with reading(self.engine) as db:
             return [row.event for row in db.exec(select(tables.Audit).order_by(tables.Audit.sequence))]  # type: ignore[arg-type]
 
-    def log_in(self, user: str = "alice", groups: tuple[str, ...] = ("finance",)) -> VerifiedLogin:
+    def log_in(
+        self, user: str = "alice", groups: tuple[str, ...] = ("finance",), sid: str | None = None
+    ) -> VerifiedLogin:
         """What the provider says about a user who has just logged in."""
         return VerifiedLogin(
             issuer=ISSUER,
@@ -171,6 +173,8 @@ class World:
             user=user,
             groups=groups,
             authenticated_at=self.clock.time,
+            issued_at=self.clock.time,
+            sid=sid,
             purpose="enrolment",
         )
 
