@@ -16,11 +16,11 @@ from agent import wire
 from agent.device_key import DeviceKey as AgentKey
 from gateway.errors import GatewayError, Malformed, ProviderError, Unauthenticated
 from gateway.identity import compact, device, strict_json
+from gateway.identity.claim_rules import Expected
 from gateway.identity.device import DeviceKey
 from gateway.identity.discovery import Metadata
 from gateway.identity.jwks import read_keys
 from gateway.identity.login_state import LoginState, seal, unseal
-from gateway.identity.claim_rules import Expected
 from gateway.identity.verify import verify_id_token
 from tests.sim.provider import CLIENT, ISSUER, KEYS, START, TOKEN, LoginDesk, Provider, Signer, base64url, jws
 

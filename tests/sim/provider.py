@@ -9,10 +9,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import hmac
+import itertools
 import json
 import random
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -35,6 +36,7 @@ ADDRESS = ip_address("5.6.7.8")
 """Any address of the public internet: no packet is sent."""
 
 DISCOVERY, KEYS, TOKEN = "/.well-known/openid-configuration", "/keys", "/token"
+LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 GROUPS = {"alice": ["finance", "staff"], "bob": ["staff"], "carol": ["sallyport-admins"]}
 
 Answer = Callable[[httpx2.Request], httpx2.Response]
@@ -117,7 +119,10 @@ class Draft:
 
 @dataclass(slots=True)
 class Provider(httpx2.BaseTransport):
-    """The provider. `metadata` are lies about itself, `answers` replace what a path says, `id_token` what is signed."""
+    """The provider. `metadata` are lies about itself, `answers` replace what a path says, `id_token` what is signed.
+
+    Every login is a session of its own; `sids` has the latest of each user.
+    """
 
     issuer: str = ISSUER
     now: datetime = START
@@ -130,7 +135,9 @@ class Provider(httpx2.BaseTransport):
     token_answer: dict[str, Any] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     requests: list[httpx2.Request] = field(default_factory=list)
+    sids: dict[str, str] = field(default_factory=dict)
     _codes: dict[str, dict[str, str]] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def rotate(self, kid: str, algorithm: str = "RS256", *, keep: bool = False) -> None:
         """Sign with a new key, and publish it with or without the old ones."""
@@ -143,8 +150,16 @@ class Provider(httpx2.BaseTransport):
         assert asked["redirect_uri"] == CALLBACK
         assert (asked["response_type"], asked["code_challenge_method"]) == ("code", "S256")
         code = f"code-{len(self._codes)}"
+        self.sids[user] = f"sid-{next(self._numbers)}"
         self._codes[code] = {**asked, "user": user}
         return {"code": code, "state": asked["state"], "iss": self.issuer}
+
+    def logout(self, **claims: object) -> Draft:
+        """An honest logout token once it says `sub`, `sid` or both."""
+        at = int(self.now.timestamp())
+        says = {"iss": self.issuer, "aud": CLIENT, "iat": at, "exp": at + 120, "events": {LOGOUT_EVENT: {}}}
+        header = {"alg": self.signer.algorithm, "kid": self.signer.kid, "typ": "logout+jwt"}
+        return Draft(header, {**says, "jti": f"logout-{next(self._numbers)}", **claims}, self.signer)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         path = request.url.path
@@ -193,6 +208,7 @@ class Provider(httpx2.BaseTransport):
             "iss": self.issuer,
             "aud": granted["client_id"],
             "sub": f"sub-{user}",
+            "sid": self.sids[user],
             "iat": at,
             "exp": at + 300,
             "auth_time": at - 5,
