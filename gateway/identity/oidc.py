@@ -19,7 +19,7 @@ from authlib.integrations.base_client import OAuthError
 from authlib.integrations.httpx_client import OAuth2Client
 
 from gateway.errors import ProviderError, Unauthenticated
-from gateway.identity import claims
+from gateway.identity import claims, userinfo
 from gateway.identity.claim_rules import Expected
 from gateway.identity.compact import base64url
 from gateway.identity.discovery import Discovery, Metadata
@@ -109,7 +109,7 @@ class RelyingParty:
             issuer=verified.issuer,
             subject=verified.subject,
             user=claims.user(verified),
-            groups=claims.groups(verified.claims, self._groups_claim),
+            groups=claims.groups(self._group_claims(metadata, tokens, verified), self._groups_claim),
             authenticated_at=verified.authenticated_at,
             issued_at=verified.issued_at,
             sid=verified.sid,
@@ -184,6 +184,14 @@ class RelyingParty:
             access_token=access_token if isinstance(access_token, str) and access_token.isascii() else None,
         )
         return verify_id_token(tokens.get("id_token"), expected, self._find_key(metadata, now=now), now=now)
+
+    def _group_claims(
+        self, metadata: Metadata, tokens: Mapping[str, Any], verified: VerifiedClaims
+    ) -> Mapping[str, Any]:
+        """Give the claims to read groups from: the ID token's, or userinfo's where the ID token is silent."""
+        if metadata.userinfo_endpoint is None or claims.names_groups(verified.claims, self._groups_claim):
+            return verified.claims
+        return userinfo.ask(self._http, metadata.userinfo_endpoint, tokens, verified)
 
     def _find_key(self, metadata: Metadata, *, now: datetime) -> FindKey:
         keys = self._key_set(metadata.jwks_uri)
