@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete
 from sqlmodel import Session, col
 
-from gateway.access import audit
+from gateway.access import audit, logout
 from gateway.access.audit import Event
 from gateway.access.identifiers import Entropy, digest, new_secret
 from gateway.errors import Forbidden, Unauthenticated
@@ -21,9 +21,11 @@ LIFETIME = timedelta(hours=8)
 
 
 def begin(db: Session, login: VerifiedLogin, group: str, *, now: datetime, entropy: Entropy) -> str:
-    """Open a browser session for a member of `group`. Gives the cookie. Raises Forbidden for anybody else."""
+    """Open a browser session for a member of `group`. Gives the cookie. Raises Forbidden for anybody else, and Unauthenticated
+    for a login that the provider has ended since."""
     if group not in login.groups:
         raise Forbidden("not-an-administrator", f"{login.user} is not in the group {group}")
+    logout.refuse_ended(db, login, now=now)
     db.exec(delete(tables.Administrator).where(col(tables.Administrator.expires_at) <= now))
     cookie = new_secret(entropy)
     row = tables.Administrator(
@@ -31,6 +33,8 @@ def begin(db: Session, login: VerifiedLogin, group: str, *, now: datetime, entro
         issuer=login.issuer,
         subject=login.subject,
         user=login.user,
+        sid=login.sid,
+        issued_at=login.issued_at,
         started_at=now,
         expires_at=now + LIFETIME,
     )

@@ -15,7 +15,7 @@ from urllib.parse import urlencode, urlsplit
 from sqlalchemy import delete, func
 from sqlmodel import Session, col, select
 
-from gateway.access import audit
+from gateway.access import audit, logout
 from gateway.access.audit import Event
 from gateway.access.identifiers import Entropy, digest, is_identifier, new_identifier, new_secret
 from gateway.errors import Conflict, Forbidden, Malformed, NotFound, Unauthenticated, Unavailable
@@ -63,7 +63,8 @@ def pending(db: Session, enrolment: str, *, now: datetime) -> tables.Enrolment:
 def bind(db: Session, enrolment: str, login: VerifiedLogin, *, now: datetime, entropy: Entropy) -> str:
     """Bind the login to the enrolment, once. Gives the URL on the device's loopback that receives the code.
 
-    Raises Conflict when the device is another user's, or somebody has logged in for this enrolment before.
+    Raises Conflict when the device is another user's, or somebody has logged in for this enrolment before, and
+    Unauthenticated when the provider has ended the login since.
     """
     found = pending(db, enrolment, now=now)
     if found.code_digest is not None:
@@ -73,6 +74,7 @@ def bind(db: Session, enrolment: str, login: VerifiedLogin, *, now: datetime, en
     device = db.get(tables.Device, found.device)
     if device is not None and (device.issuer, device.subject) != (login.issuer, login.subject):
         raise Conflict("device-of-another-user", "this device is enrolled for another user")
+    logout.refuse_ended(db, login, now=now)
     code = new_secret(entropy)
     found.code_digest = digest(code)
     found.login = {
@@ -81,6 +83,8 @@ def bind(db: Session, enrolment: str, login: VerifiedLogin, *, now: datetime, en
         "user": login.user,
         "groups": list(login.groups),
         "authenticated_at": login.authenticated_at.timestamp(),
+        "issued_at": login.issued_at.timestamp(),
+        "sid": login.sid,
     }
     return f"{found.redirect_uri}?{urlencode({'enrolment': found.id, 'code': code})}"
 
@@ -142,6 +146,8 @@ def _login(
         user=login["user"],
         groups=list(login["groups"]),
         authenticated_at=authenticated_at,
+        sid=login.get("sid"),
+        issued_at=datetime.fromtimestamp(login["issued_at"], now.tzinfo) if "issued_at" in login else None,
         expires_at=authenticated_at + policy.session.reauthenticate,
     )
     db.add(row)

@@ -35,6 +35,7 @@ class EndReason(enum.StrEnum):
     IDLE = "idle"
     DENIED = "denied"
     KILLED = "killed"
+    LOGGED_OUT = "logged-out"
     BROKEN = "record-broken"
 
 

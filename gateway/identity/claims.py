@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.errors import Unauthenticated
-from gateway.identity.verify import LONGEST_TEXT, VerifiedClaims
+from gateway.identity.claim_rules import LONGEST_TEXT
+from gateway.identity.verify import VerifiedClaims
 
 MOST_GROUPS = 1000
 
@@ -24,13 +25,17 @@ def user(verified: VerifiedClaims) -> str:
     return verified.subject
 
 
+def names_groups(claims: Mapping[str, Any], path: str) -> bool:
+    """Say whether the claims speak of groups at all, if only to say that they stand elsewhere."""
+    return _at(claims, path) is not None or _elsewhere(claims, path)
+
+
 def groups(claims: Mapping[str, Any], path: str) -> tuple[str, ...]:
     """Read the groups at `path`: a claim's name, or names joined by dots for a nested one (`realm_access.roles`).
 
     Absent is no groups. Raises Unauthenticated when they are not a list of names or stand elsewhere (distributed claims).
     """
-    elsewhere = claims.get("_claim_names")
-    if isinstance(elsewhere, Mapping) and path in elsewhere:
+    if _elsewhere(claims, path):
         raise Unauthenticated(
             "login-groups",
             f"the provider keeps {path} elsewhere (too many groups); let it put only the needed ones in the ID token",
@@ -42,6 +47,12 @@ def groups(claims: Mapping[str, Any], path: str) -> tuple[str, ...]:
     if not isinstance(names, list) or len(names) > MOST_GROUPS or not all(_is_name(name) for name in names):
         raise Unauthenticated("login-groups", f"{path} must be a list of at most {MOST_GROUPS} group names")
     return tuple(sorted(set(names)))
+
+
+def _elsewhere(claims: Mapping[str, Any], path: str) -> bool:
+    """OIDC Core 5.6.2: aggregated and distributed claims."""
+    elsewhere = claims.get("_claim_names")
+    return isinstance(elsewhere, Mapping) and (path in elsewhere or path.partition(".")[0] in elsewhere)
 
 
 def _at(claims: Mapping[str, Any], path: str) -> Any:

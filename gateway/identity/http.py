@@ -76,8 +76,13 @@ class Egress:
         host = urlsplit(issuer).hostname
         return cls(host in LOOPBACK, private_host=host)
 
-    def get_json(self, url: str, *, bearer: str | None = None) -> Document:
+    def get_json(self, url: str) -> Document:
         """Fetch a JSON object, strictly read. Raises ProviderError."""
+        answer = self.get(url)
+        return Document(json_object(answer), _max_age(answer.headers.get("cache-control", "")))
+
+    def get(self, url: str, *, bearer: str | None = None) -> httpx2.Response:
+        """Fetch a document with the status 200. Raises ProviderError, whose text never has the token."""
         headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {bearer}"} if bearer else {})
         try:
             answer = self._client.get(url, headers=headers)
@@ -85,11 +90,15 @@ class Egress:
             raise ProviderError(f"{url}: {reason(error)}") from None
         if answer.status_code != 200:
             raise ProviderError(f"{url}: answered {answer.status_code}; redirects are not followed")
-        try:
-            members = strict_json.loads_object(answer.content)
-        except ValueError as error:
-            raise ProviderError(f"{url}: the answer {error}") from None
-        return Document(members, _max_age(answer.headers.get("cache-control", "")))
+        return answer
+
+
+def json_object(answer: httpx2.Response) -> Mapping[str, Any]:
+    """Read an answer as a JSON object. Raises ProviderError."""
+    try:
+        return strict_json.loads_object(answer.content)
+    except ValueError as error:
+        raise ProviderError(f"{answer.request.url}: the answer {error}") from None
 
 
 class _Guarded(httpx2.BaseTransport):

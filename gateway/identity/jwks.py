@@ -82,7 +82,7 @@ class KeySet:
                 found = self._matching(kid, algorithm, now)
         if len(found) != 1:
             several = "names several keys" if found else "names no key that the provider publishes for it"
-            raise Unauthenticated("login-token-key", f"the ID token's kid and algorithm {algorithm}: {several}")
+            raise Unauthenticated("key-unknown", f"its kid, for the algorithm {algorithm}, {several}")
         return found[0].public_key
 
     def _matching(self, kid: str | None, algorithm: str, now: datetime) -> list[SigningKey]:

@@ -19,13 +19,14 @@ from authlib.integrations.base_client import OAuthError
 from authlib.integrations.httpx_client import OAuth2Client
 
 from gateway.errors import ProviderError, Unauthenticated
-from gateway.identity import claims
+from gateway.identity import claims, userinfo
+from gateway.identity.claim_rules import Expected
 from gateway.identity.compact import base64url
 from gateway.identity.discovery import Discovery, Metadata
 from gateway.identity.http import TIMEOUT, Egress, reason
 from gateway.identity.jwks import KeySet
 from gateway.identity.login_state import LoginState
-from gateway.identity.verify import Expected, VerifiedClaims, verify_id_token
+from gateway.identity.verify import FindKey, VerifiedClaims, VerifiedLogout, verify_id_token, verify_logout_token
 
 SECRET_SIZE = 32
 """Bytes of state, nonce and verifier: 43 characters, the least that RFC 7636 allows a verifier."""
@@ -57,6 +58,8 @@ class VerifiedLogin:
     user: str
     groups: tuple[str, ...]
     authenticated_at: datetime
+    issued_at: datetime
+    sid: str | None
     purpose: str
 
 
@@ -106,10 +109,18 @@ class RelyingParty:
             issuer=verified.issuer,
             subject=verified.subject,
             user=claims.user(verified),
-            groups=claims.groups(verified.claims, self._groups_claim),
+            groups=claims.groups(self._group_claims(metadata, tokens, verified), self._groups_claim),
             authenticated_at=verified.authenticated_at,
+            issued_at=verified.issued_at,
+            sid=verified.sid,
             purpose=state.purpose,
         )
+
+    def logout(self, token: object, *, now: datetime) -> VerifiedLogout:
+        """Verify a logout token. Raises Malformed `logout-token-…`, or ProviderError when that cannot be told now."""
+        metadata = self._discovery.metadata(now=now)
+        expected = Expected(metadata.issuer, self._client_id, metadata.algorithms)
+        return verify_logout_token(token, expected, self._find_key(metadata, now=now), now=now)
 
     def reachable(self) -> bool:
         """Say whether a login could begin now."""
@@ -168,12 +179,23 @@ class RelyingParty:
         expected = Expected(
             issuer=metadata.issuer,
             audience=self._client_id,
-            nonce=state.nonce,
             algorithms=metadata.algorithms,
+            nonce=state.nonce,
             access_token=access_token if isinstance(access_token, str) and access_token.isascii() else None,
         )
+        return verify_id_token(tokens.get("id_token"), expected, self._find_key(metadata, now=now), now=now)
+
+    def _group_claims(
+        self, metadata: Metadata, tokens: Mapping[str, Any], verified: VerifiedClaims
+    ) -> Mapping[str, Any]:
+        """Give the claims to read groups from: the ID token's, or userinfo's where the ID token is silent."""
+        if metadata.userinfo_endpoint is None or claims.names_groups(verified.claims, self._groups_claim):
+            return verified.claims
+        return userinfo.ask(self._http, metadata.userinfo_endpoint, tokens, verified)
+
+    def _find_key(self, metadata: Metadata, *, now: datetime) -> FindKey:
         keys = self._key_set(metadata.jwks_uri)
-        return verify_id_token(tokens.get("id_token"), expected, lambda kid, alg: keys.find(kid, alg, now=now), now=now)
+        return lambda kid, algorithm: keys.find(kid, algorithm, now=now)
 
     def _key_set(self, url: str) -> KeySet:
         with self._lock:

@@ -4,9 +4,10 @@
              ├─ postures            ├─ addresses  one live session per address, reused only after `free_at`
              └─ seen_proofs         └─ kills      grows only
     enrolments    devices that are not yet, or are logging in again
-    administrators, audit
+    administrators, logouts, audit
 
-Nothing here is deleted except what has expired by itself (enrolments, seen proofs, administrators). Times are aware UTC.
+Nothing here is deleted except what has expired by itself or was logged out (enrolments, seen proofs, administrators,
+logouts). Times are aware UTC.
 """
 
 from __future__ import annotations
@@ -56,17 +57,22 @@ class Enrolment(SQLModel, table=True):
 
 
 class Login(SQLModel, table=True):
-    """An OIDC authentication that a device may open sessions by, until `expires_at` or `voided_at`."""
+    """An OIDC authentication that a device may open sessions by, until `expires_at` or `voided_at`.
+
+    `sid` is the session at the provider, `issued_at` when the provider said so: a logout there names one of them.
+    """
 
     __tablename__ = "logins"
 
     id: str = Field(primary_key=True)
     device: str = Field(foreign_key="devices.id", index=True)
     issuer: str
-    subject: str
+    subject: str = Field(index=True)
     user: str
     groups: list[str] = Field(sa_type=JSON)
     authenticated_at: datetime = Field(sa_type=Utc)
+    sid: str | None = Field(default=None, index=True)
+    issued_at: datetime | None = Field(default=None, sa_type=Utc)
     expires_at: datetime = Field(sa_type=Utc)
     voided_at: datetime | None = Field(default=None, sa_type=Utc)
 
@@ -179,6 +185,19 @@ class SeenProof(SQLModel, table=True):
     expires_at: datetime = Field(sa_type=Utc, index=True)
 
 
+class Logout(SQLModel, table=True):
+    """A logout at the provider that was accepted. Kept until its token, or an ID token from before it, is too old anyway."""
+
+    __tablename__ = "logouts"
+
+    issuer: str = Field(primary_key=True)
+    jti: str = Field(primary_key=True)
+    subject: str | None = None
+    sid: str | None = None
+    issued_at: datetime = Field(sa_type=Utc)
+    expires_at: datetime = Field(sa_type=Utc, index=True)
+
+
 class Administrator(SQLModel, table=True):
     """A browser session of an administrator. The cookie itself is not kept, only its SHA-256."""
 
@@ -188,5 +207,7 @@ class Administrator(SQLModel, table=True):
     issuer: str
     subject: str
     user: str
+    sid: str | None = None
+    issued_at: datetime | None = Field(default=None, sa_type=Utc)
     started_at: datetime = Field(sa_type=Utc)
     expires_at: datetime = Field(sa_type=Utc, index=True)

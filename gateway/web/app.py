@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import GatewayError
-from gateway.web import admin, agent_api, background, events, health, login, openapi, problems
+from gateway.web import admin, agent_api, background, events, health, login, logout, openapi, problems
 from gateway.web.deployment import Deployment
 from gateway.web.operations import Operation, Proof
 
@@ -29,6 +29,7 @@ DESCRIBED = (
     *agent_api.OPERATIONS,
     *events.OPERATIONS,
     *login.OPERATIONS,
+    *logout.OPERATIONS,
     *admin.OPERATIONS,
     *health.OPERATIONS,
 )

@@ -9,13 +9,14 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from agent.wire import AGENT_VERSION
+from agent.wire import AGENT_VERSION, JOSE
 from gateway.web.deployment import Deployment
 from gateway.web.operations import Operation, Plain, Proof, answer_json
 
 SECURITY: dict[Proof, list[dict[str, list[str]]]] = {
     Proof.NOTHING: [],
     Proof.DEVICE: [{"device": []}],
+    Proof.PROVIDER: [],  # OpenAPI has no scheme for a token in a form; the body is described instead
     Proof.BROWSER: [{"browser": []}],
     Proof.ADMINISTRATOR: [{"administrator": []}],
     Proof.ADMINISTRATOR_CSRF: [{"administrator": [], "csrf": []}],
@@ -82,6 +83,6 @@ def _operation(operation: Operation) -> dict[str, Any]:
         },
     }
     if operation.body is not None:
-        schema = {"type": "object" if operation.body.endswith("json") else "string"}
+        schema = {"type": "string" if operation.body == JOSE else "object"}
         members["requestBody"] = {"required": True, "content": {operation.body: {"schema": schema}}}
     return members

@@ -28,6 +28,7 @@ class Proof(enum.Enum):
 
     NOTHING = "nothing"
     DEVICE = "a JWS by the device key"
+    PROVIDER = "a logout token by the provider"
     BROWSER = "the cookie of the browser that began"
     ADMINISTRATOR = "the administrator's cookie"
     ADMINISTRATOR_CSRF = "the administrator's cookie and CSRF token"

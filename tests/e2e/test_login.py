@@ -16,6 +16,8 @@ from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 import httpx2
 import pytest
 
+from agent import wire
+from agent.state import State
 from gateway.access.tunnel import SOCKETS
 from gateway.demo.browser import MAX_STEPS, Browser, find_form
 from gateway.demo.namespaces import Host, owner_mark
@@ -59,6 +61,15 @@ class Person(Browser):
         assert isinstance(address, str), address.text
         return address
 
+    def log_out(self, provider: str) -> None:
+        """End the session at the provider, as its page asks."""
+        page = self._get(f"{provider}/session/end")
+        form = find_form(page.text)
+        assert form is not None, page.text
+        with self._host.entered():
+            answer = self.client.post(urljoin(str(page.url), form.action), data={**form.hidden, "logout": "yes"})
+        assert answer.status_code == 303, answer.text
+
     def get(self, path: str) -> Any:
         """Read JSON from the gateway."""
         return self._get(f"{URL}{path}").json()
@@ -94,7 +105,7 @@ class Machine:
         self.authority = folder / "gateway" / "ca.crt"
         self.host = Host.create("login", mark=f"{owner_mark()}-{folder.name}")
         stack.callback(self.host.remove)
-        self.provider = ProviderProcess(self.host, folder, CALLBACK)
+        self.provider = ProviderProcess(self.host, folder, URL, self.authority)
         stack.callback(self.provider.stop)
 
     def start_gateway(self) -> None:
@@ -146,6 +157,15 @@ class Machine:
             page = self.person(user).open(address)
             agent.wait_for(f"this machine is enrolled at {URL} for {user}$", timeout=WITHIN)
         return page
+
+    def begin_session(self, laptop: str) -> httpx2.Response:
+        """Ask for a session by the key of an enrolled laptop."""
+        body = State(self.folder / laptop).key().sign(wire.TYP_SESSION, {}, now=time.time())
+        trust = ssl.create_default_context(cafile=str(self.authority))
+        with self.host.entered():
+            return httpx2.post(
+                f"{URL}/v1/sessions", content=body, headers={"content-type": wire.JOSE}, verify=trust, trust_env=False
+            )
 
     def administrator(self) -> Person:
         carol = self.person("carol")
@@ -241,6 +261,28 @@ def test_carol_is_an_administrator_and_alice_is_not(machine: Machine) -> None:
     alice = machine.person("alice")
     assert "sallyport-admins" in refused(alice.open(f"{URL}/login/admin"), 403, "not-an-administrator")
     refused(alice.open(f"{URL}/v1/admin/me"), 401, "administrator-login-required")
+
+
+def test_whoever_logs_out_at_the_provider_is_logged_out_here(machine: Machine) -> None:
+    alice = machine.person("alice")
+    with machine.enrolling("laptop-that-is-handed-back") as (agent, address):
+        alice.open(address)
+        agent.wait_for("for alice$", timeout=WITHIN)
+    opened = machine.begin_session("laptop-that-is-handed-back")
+    assert opened.status_code == 201, opened.text
+    carol, leaving = machine.administrator(), machine.administrator()
+
+    alice.log_out(machine.provider.issuer)
+    machine.provider.wait_for("^logged out at sallyport$")
+    sessions = {session["session"]: session for session in carol.get("/v1/admin/sessions")["sessions"]}
+    assert sessions[opened.json()["session"]]["end_reason"] == "logged-out"
+    refused(machine.begin_session("laptop-that-is-handed-back"), 401, "login-required")
+
+    leaving.log_out(machine.provider.issuer)
+    refused(leaving.open(f"{URL}/v1/admin/me"), 401, "administrator-login-required")
+    assert carol.get("/v1/admin/me")["user"] == "carol", "the same user in another browser"
+    voided = [row["details"]["user"] for row in carol.get("/v1/admin/audit")["audit"] if row["event"] == "login.voided"]
+    assert voided == ["alice", "carol"]
 
 
 def test_a_rotated_key_costs_one_refresh_and_no_login(machine: Machine) -> None:

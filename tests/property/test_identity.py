@@ -16,16 +16,29 @@ from agent import wire
 from agent.device_key import DeviceKey as AgentKey
 from gateway.errors import GatewayError, Malformed, ProviderError, Unauthenticated
 from gateway.identity import compact, device, strict_json
+from gateway.identity.claim_rules import Expected
 from gateway.identity.device import DeviceKey
 from gateway.identity.discovery import Metadata
 from gateway.identity.jwks import read_keys
 from gateway.identity.login_state import LoginState, seal, unseal
-from gateway.identity.verify import Expected, verify_id_token
-from tests.sim.provider import CLIENT, ISSUER, KEYS, START, TOKEN, LoginDesk, Provider, Signer, base64url, jws
+from gateway.identity.verify import verify_id_token, verify_logout_token
+from tests.sim.provider import (
+    CLIENT,
+    ISSUER,
+    KEYS,
+    LOGOUT_EVENT,
+    START,
+    TOKEN,
+    LoginDesk,
+    Provider,
+    Signer,
+    base64url,
+    jws,
+)
 
 SIGNER = Signer("property", "ES256")
 NOW = START.timestamp()
-EXPECTED = Expected(ISSUER, CLIENT, "nonce-of-this-login", frozenset({"ES256", "RS256"}), None)
+EXPECTED = Expected(ISSUER, CLIENT, frozenset({"ES256", "RS256"}), nonce="nonce-of-this-login")
 HEADER = {"alg": "ES256", "kid": SIGNER.kid, "typ": "JWT"}
 CLAIMS: dict[str, Any] = {
     "iss": ISSUER,
@@ -37,6 +50,13 @@ CLAIMS: dict[str, Any] = {
     "groups": ["staff"],
 }
 ID_TOKENS = [jws(HEADER, {**CLAIMS, "sub": subject}, SIGNER.sign).encode() for subject in ("sub-alice", "sub-bob")]
+LOGOUT_CLAIMS: dict[str, Any] = {
+    **{name: CLAIMS[name] for name in ("iss", "aud", "sub", "iat", "exp")},
+    "jti": "one",
+    "sid": "sid-1",
+    "events": {LOGOUT_EVENT: {}},
+}
+LOGOUT_TOKENS = [jws(HEADER, {**LOGOUT_CLAIMS, "sid": sid}, SIGNER.sign).encode() for sid in ("sid-1", "sid-2")]
 
 PRIVATE = ec.generate_private_key(ec.SECP256R1())
 LAPTOP = AgentKey(PRIVATE)
@@ -72,12 +92,19 @@ def judge_id_token(token: bytes) -> object:
     return verify_id_token(token.decode("latin-1"), EXPECTED, lambda _kid, _alg: key, now=START)
 
 
+def judge_logout_token(token: bytes) -> object:
+    key = SIGNER.key.public_key()
+    return verify_logout_token(token.decode("latin-1"), EXPECTED, lambda _kid, _alg: key, now=START)
+
+
 def judge_report(body: bytes) -> object:
     return device.verify_report(body, DEVICE, now=START)
 
 
 KINDS = pytest.mark.parametrize(
-    ("judge", "honest"), [(judge_id_token, ID_TOKENS), (judge_report, REPORTS)], ids=["ID token", "report"]
+    ("judge", "honest"),
+    [(judge_id_token, ID_TOKENS), (judge_logout_token, LOGOUT_TOKENS), (judge_report, REPORTS)],
+    ids=["ID token", "logout token", "report"],
 )
 
 # mutations of a token that nobody signed again
@@ -96,7 +123,25 @@ HEADER_NAMES = st.sampled_from(
     ["alg", "typ", "kid", "crit", "jwk", "jku", "x5c", "b64", "zip", "enc", "cty"]
 ) | st.text(max_size=4)
 CLAIM_NAMES = st.sampled_from(
-    ["iss", "aud", "azp", "sub", "iat", "exp", "nbf", "nonce", "at_hash", "auth_time", "v", "session", "seq", "facts"]
+    [
+        "iss",
+        "aud",
+        "azp",
+        "sub",
+        "iat",
+        "exp",
+        "nbf",
+        "nonce",
+        "at_hash",
+        "auth_time",
+        "jti",
+        "sid",
+        "events",
+        "v",
+        "session",
+        "seq",
+        "facts",
+    ]
 ) | st.text(max_size=4)
 
 
@@ -228,6 +273,20 @@ def test_an_id_token_with_any_claims_gives_a_login_or_one_of_our_errors(
         assert verified.issuer == claims["iss"] == ISSUER
         assert claims["aud"] in (CLIENT, [CLIENT])
         assert claims["nonce"] == EXPECTED.nonce
+
+
+@given(name=CLAIM_NAMES, value=JSON, more=st.dictionaries(CLAIM_NAMES, JSON, max_size=2))
+@examples(500)
+def test_a_logout_token_with_any_claims_gives_a_logout_or_one_of_our_errors(
+    name: str, value: Any, more: dict[str, Any]
+) -> None:
+    claims = {**LOGOUT_CLAIMS, **more, name: value}
+    token = jws(HEADER, claims, SIGNER.sign).encode()
+    verified, refusal = attempt(lambda: judge_logout_token(token), Malformed)
+    if refusal is None:
+        assert (verified.issuer, verified.subject, verified.sid) == (ISSUER, claims.get("sub"), claims.get("sid"))
+        assert set(claims["events"]) == {LOGOUT_EVENT}
+        assert "nonce" not in claims
 
 
 @given(st.dictionaries(HEADER_NAMES, JSON, max_size=2))

@@ -6,6 +6,7 @@ import contextlib
 import json
 import random
 from base64 import b64encode, urlsafe_b64encode
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
@@ -41,6 +42,7 @@ from gateway.web import background
 from gateway.web.app import make_app
 from gateway.web.clock import Clock
 from gateway.web.deployment import Deployment, ProviderCheck
+from tests.sim.provider import LoginDesk, Provider
 from tests.sim.tunnel import SimulatedTunnel
 
 START = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -105,6 +107,7 @@ class World:
         pool: tuple[Network, ...] = tuple(ip_network(n) for n in networks)
         private = X25519PrivateKey.from_private_bytes(bytes([8] * 31 + [72]))
         self.end = TunnelEnd(private.private_bytes_raw(), 51820, "192.0.2.1:51820", Pool(pool), 1420)
+        self.issuer = ISSUER
         self.provider = RelyingParty(
             issuer=ISSUER,
             client_id="sallyport",
@@ -114,6 +117,13 @@ class World:
             http=Egress(allow_loopback=True),
         )
         self.deployment = self.deploy(loads(policy, "corporate.yaml"))
+        self.browser = self.new_browser()
+
+    def use_provider(self, provider: Provider) -> None:
+        """Have the gateway ask this provider from now on, and know nothing of it yet."""
+        self.issuer = provider.issuer
+        self.provider = LoginDesk(provider).party
+        self.deployment = replace(self.deployment, provider=self.provider, provider_check=ProviderCheck(self.provider))
         self.browser = self.new_browser()
 
     def deploy(self, policy: Policy) -> Deployment:
@@ -163,14 +173,18 @@ class World:
         with reading(self.engine) as db:
             return [row.event for row in db.exec(select(tables.Audit).order_by(tables.Audit.sequence))]  # type: ignore[arg-type]
 
-    def log_in(self, user: str = "alice", groups: tuple[str, ...] = ("finance",)) -> VerifiedLogin:
+    def log_in(
+        self, user: str = "alice", groups: tuple[str, ...] = ("finance",), sid: str | None = None
+    ) -> VerifiedLogin:
         """What the provider says about a user who has just logged in."""
         return VerifiedLogin(
-            issuer=ISSUER,
+            issuer=self.issuer,
             subject=f"sub-{user}",
             user=user,
             groups=groups,
             authenticated_at=self.clock.time,
+            issued_at=self.clock.time,
+            sid=sid,
             purpose="enrolment",
         )
 
@@ -224,6 +238,23 @@ class Device:
         with writing(self.world.engine) as db:
             url = enrolment.bind(db, name, login, now=self.world.clock.time, entropy=self.world.entropy)
         return self.confirm(name, parse_qs(urlsplit(url).query)["code"][0])
+
+    def log_in_at(self, provider: Provider, user: str = "alice") -> httpx2.Response:
+        """Enrol, or log in again, all the way through a browser at the provider. Gives the gateway's last answer."""
+        name = self.ask_enrolment().json()["enrolment"]
+        answer = self.come_back(self.leave_for(provider, name, user))
+        if answer.status_code != 303:
+            return answer
+        return self.confirm(name, parse_qs(urlsplit(answer.headers["location"]).query)["code"][0])
+
+    def leave_for(self, provider: Provider, name: str, user: str = "alice") -> dict[str, str]:
+        """The browser's way out, and what it brings back."""
+        sent = self.world.browser.get(f"/login/{name}")
+        assert sent.status_code == 303, sent.text
+        return provider.authorize(sent.headers["location"], user)
+
+    def come_back(self, query: dict[str, str]) -> httpx2.Response:
+        return self.world.browser.get("/callback", params=query)
 
     def confirm(self, name: str, code: str) -> httpx2.Response:
         return self.post(f"/v1/enrolments/{name}/confirm", self.sign(wire.TYP_CONFIRM, {"code": code}))

@@ -9,10 +9,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import hmac
+import itertools
 import json
 import random
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -34,7 +35,8 @@ CALLBACK = "https://gateway.example/callback"
 ADDRESS = ip_address("5.6.7.8")
 """Any address of the public internet: no packet is sent."""
 
-DISCOVERY, KEYS, TOKEN = "/.well-known/openid-configuration", "/keys", "/token"
+DISCOVERY, KEYS, TOKEN, USERINFO = "/.well-known/openid-configuration", "/keys", "/token", "/userinfo"
+LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 GROUPS = {"alice": ["finance", "staff"], "bob": ["staff"], "carol": ["sallyport-admins"]}
 
 Answer = Callable[[httpx2.Request], httpx2.Response]
@@ -117,7 +119,11 @@ class Draft:
 
 @dataclass(slots=True)
 class Provider(httpx2.BaseTransport):
-    """The provider. `metadata` are lies about itself, `answers` replace what a path says, `id_token` what is signed."""
+    """The provider. `metadata` are lies about itself, `answers` replace what a path says, `id_token` what is signed,
+    `userinfo` what it says of a user beside the subject.
+
+    Every login is a session of its own; `sids` has the latest of each user.
+    """
 
     issuer: str = ISSUER
     now: datetime = START
@@ -128,9 +134,13 @@ class Provider(httpx2.BaseTransport):
     answers: dict[str, Answer] = field(default_factory=dict)
     id_token: Callable[[Draft], object] = Draft.sign
     token_answer: dict[str, Any] = field(default_factory=dict)
+    userinfo: dict[str, Any] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     requests: list[httpx2.Request] = field(default_factory=list)
+    sids: dict[str, str] = field(default_factory=dict)
     _codes: dict[str, dict[str, str]] = field(default_factory=dict)
+    _access_tokens: dict[str, str] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def rotate(self, kid: str, algorithm: str = "RS256", *, keep: bool = False) -> None:
         """Sign with a new key, and publish it with or without the old ones."""
@@ -143,15 +153,28 @@ class Provider(httpx2.BaseTransport):
         assert asked["redirect_uri"] == CALLBACK
         assert (asked["response_type"], asked["code_challenge_method"]) == ("code", "S256")
         code = f"code-{len(self._codes)}"
+        self.sids[user] = f"sid-{next(self._numbers)}"
         self._codes[code] = {**asked, "user": user}
         return {"code": code, "state": asked["state"], "iss": self.issuer}
+
+    def logout(self, **claims: object) -> Draft:
+        """An honest logout token once it says `sub`, `sid` or both."""
+        at = int(self.now.timestamp())
+        says = {"iss": self.issuer, "aud": CLIENT, "iat": at, "exp": at + 120, "events": {LOGOUT_EVENT: {}}}
+        header = {"alg": self.signer.algorithm, "kid": self.signer.kid, "typ": "logout+jwt"}
+        return Draft(header, {**says, "jti": f"logout-{next(self._numbers)}", **claims}, self.signer)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         path = request.url.path
         request.read()
         self.asked.append(path)
         self.requests.append(request)
-        usual: dict[str, Answer] = {DISCOVERY: self._discovery, KEYS: self._keys, TOKEN: self._token}
+        usual: dict[str, Answer] = {
+            DISCOVERY: self._discovery,
+            KEYS: self._keys,
+            TOKEN: self._token,
+            USERINFO: self._userinfo,
+        }
         answer = self.answers.get(path) or usual.get(path)
         return answer(request) if answer else httpx2.Response(404)
 
@@ -179,6 +202,7 @@ class Provider(httpx2.BaseTransport):
         if granted is None or granted["code_challenge"] != challenge or form["redirect_uri"] != CALLBACK:
             return httpx2.Response(400, json={"error": "invalid_grant"})
         access_token = f"access-{len(self.requests)}"
+        self._access_tokens[access_token] = granted["user"]
         members = {
             "token_type": "Bearer",
             "access_token": access_token,
@@ -187,12 +211,20 @@ class Provider(httpx2.BaseTransport):
         answer = {**members, **self.token_answer}
         return httpx2.Response(200, json={name: value for name, value in answer.items() if value is not None})
 
+    def _userinfo(self, request: httpx2.Request) -> httpx2.Response:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme != "Bearer" or token not in self._access_tokens:
+            return httpx2.Response(401, headers={"www-authenticate": 'Bearer error="invalid_token"'})
+        members = {"sub": f"sub-{self._access_tokens[token]}", **self.userinfo}
+        return httpx2.Response(200, json={name: value for name, value in members.items() if value is not None})
+
     def _signed(self, granted: Mapping[str, str], access_token: str) -> object:
         at, user = int(self.now.timestamp()), granted["user"]
         claims = {
             "iss": self.issuer,
             "aud": granted["client_id"],
             "sub": f"sub-{user}",
+            "sid": self.sids[user],
             "iat": at,
             "exp": at + 300,
             "auth_time": at - 5,

@@ -52,11 +52,14 @@ class ProviderProcess:
 
     issuer = f"http://127.0.0.1:{PORT}"
 
-    def __init__(self, host: Host, folder: Path, redirect_uri: str) -> None:
+    def __init__(self, host: Host, folder: Path, gateway: str, authority: Path) -> None:
+        """`gateway` is its origin, `authority` the certificate authority that it will have made."""
         self._host = host
         self._settings = {
             "port": PORT,
-            "redirect": redirect_uri,
+            "redirect": f"{gateway}/callback",
+            "logout": f"{gateway}/backchannel-logout",
+            "authority": str(authority),
             "secret": SECRET,
             "keys": str(folder / "provider-key.json"),
         }
@@ -76,6 +79,11 @@ class ProviderProcess:
         """Sign with a new key from now on, and publish no other."""
         with self._host.entered():
             assert httpx2.post(f"{self.issuer}/test/rotate", trust_env=False).text == "rotated"
+
+    def wait_for(self, line: str) -> None:
+        """Wait until the provider says a line that matches."""
+        assert self._program is not None
+        self._program.wait_for(line, timeout=30)
 
     def asked(self, path: str) -> int:
         """How often a path was asked for since the start."""

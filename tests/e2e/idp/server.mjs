@@ -1,11 +1,13 @@
 // The provider of the login tests: the certified package oidc-provider with three users who have groups.
-// node server.mjs '{"port": 9500, "redirect": "https://…/callback", "secret": "…", "keys": "/path/of/keys.json"}'
+// node server.mjs '{"port": 9500, "redirect": "https://…/callback", "logout": "https://…/backchannel-logout",
+//                   "authority": "/path/of/ca.crt", "secret": "…", "keys": "/path/of/keys.json"}'
 //
 // Its pages are the package's own. Beside them: POST /test/rotate replaces the signing key, GET /test/seen says how
 // often each path was asked for. The keys outlive the process in a file, as those of a real provider do.
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { setDefaultCACertificates } from 'node:tls';
 
 import Provider from 'oidc-provider';
 
@@ -17,6 +19,13 @@ const groups = new Map([
   ['carol', ['sallyport-admins']],
 ]);
 const seen = {};
+
+// The package refuses to reach loopback addresses, where the gateway of these tests is; the gateway makes its
+// certificate authority after the provider has started.
+function reach(url, { dispatcher, ...options }) {
+  setDefaultCACertificates([readFileSync(chosen.authority, 'utf8')]);
+  return fetch(url, options);
+}
 
 function newKey() {
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
@@ -32,6 +41,8 @@ function signWith(key) {
       redirect_uris: [chosen.redirect],
       response_types: ['code'],
       grant_types: ['authorization_code'],
+      backchannel_logout_uri: chosen.logout,
+      backchannel_logout_session_required: true,
     }],
     jwks: { keys: [key] },
     cookies: { keys: ['only for tests'] },
@@ -39,13 +50,16 @@ function signWith(key) {
     claims: { openid: ['sub'], profile: ['preferred_username'], groups: ['groups'] },
     conformIdTokenClaims: false, // groups in the ID token, although there is a userinfo endpoint
     pkce: { required: () => true },
-    features: { devInteractions: { enabled: true } },
+    features: { devInteractions: { enabled: true }, backchannelLogout: { enabled: true } },
+    fetch: reach,
     findAccount: (_context, id) => groups.has(id) && {
       accountId: id,
       claims: () => ({ sub: id, preferred_username: id, groups: groups.get(id) }),
     },
   });
   provider.on('server_error', (_context, error) => console.error('server error', error));
+  provider.on('backchannel.success', (_context, client) => console.log(`logged out at ${client.clientId}`));
+  provider.on('backchannel.error', (_context, error) => console.error('logout refused:', error));
   return provider.callback();
 }
 

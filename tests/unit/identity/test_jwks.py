@@ -117,7 +117,7 @@ def test_threads_that_all_meet_an_unknown_kid_share_the_requests(provider: Provi
         return refusal.value.code
 
     with ThreadPoolExecutor(8) as threads:
-        assert set(threads.map(find, range(64))) == {"login-token-key"}
+        assert set(threads.map(find, range(64))) == {"key-unknown"}
     assert provider.asked == [KEYS] * 2
 
 

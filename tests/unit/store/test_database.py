@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError, StatementError
@@ -16,9 +18,10 @@ from sqlmodel import SQLModel, select
 from gateway.errors import StoreError
 from gateway.store import tables
 from gateway.store.engine import open_engine, reading, writing
-from gateway.store.migrate import upgrade
+from gateway.store.migrate import MIGRATIONS, upgrade
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, 123456, tzinfo=UTC)
+AT = "2026-11-24 12:00:00.123456"
 
 
 @pytest.fixture
@@ -44,6 +47,26 @@ def test_upgrading_twice_changes_nothing(engine: Engine) -> None:
     upgrade(engine)
     with reading(engine) as db:
         assert len(db.exec(select(tables.Audit)).all()) == 1
+
+
+def test_a_database_of_the_first_schema_keeps_its_rows_and_gets_the_new_columns(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path}/old.db")
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.execution_options(write=True).begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(text("INSERT INTO devices VALUES ('d', '{}', 'n', 'linux', '1', 'i', 's', :at)"), {"at": AT})
+        connection.execute(
+            text("INSERT INTO logins VALUES ('l', 'd', 'i', 's', 'alice', '[]', :at, :at, NULL)"), {"at": AT}
+        )
+    upgrade(engine)
+    with reading(engine) as db:
+        login = db.exec(select(tables.Login)).one()
+        assert (login.user, login.authenticated_at, login.sid, login.issued_at) == ("alice", NOW, None, None)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), SQLModel.metadata) == []
+    engine.dispose()
 
 
 def test_a_schema_of_a_newer_version_is_refused_by_name(engine: Engine) -> None:
