@@ -14,8 +14,8 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
 from gateway.policy.checks import FACTS
-from gateway.policy.checks.check import STRICT, Demanded, Duration, Text
-from gateway.policy.document import Group, Name
+from gateway.policy.checks.check import STRICT, Demanded, Duration
+from gateway.policy.names import Device, Group, Name, Text
 from gateway.policy.source import Path
 
 UNREPORTED = "none"
@@ -101,6 +101,7 @@ class Fixture:
     posture: Annotated[Annotated[Name, Tag("name")] | Annotated[Facts, Tag("facts")], _one_or_other("name", "facts")]
     expect: Expectation
     but: Facts = field(default_factory=dict)
+    device: Device | None = None
     at: Instant = BEGINNING
     report_age: Duration = timedelta()
     failing_for: dict[Name, Duration] = field(default_factory=dict)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from agent.wire import Fact
 from gateway.errors import PolicyError, Problem
 from gateway.packet.permits import Permit
-from gateway.policy.checks.check import CLOCK_SKEW
+from gateway.policy.checks.examination import CLOCK_SKEW
 from gateway.policy.engine import decide
 from gateway.policy.load import load_policy, loads
 from gateway.policy.model import Decision, Posture, Subject

@@ -47,11 +47,11 @@ def test_the_document_that_the_tables_below_spoil_is_sound() -> None:
     [
         # unknown keys
         (GOOD + "chekcs: {}\n", f"9:1: chekcs: is not a key; allowed are {KEYS}"),
-        (but("enabled:", "enabeld:"), "8:25: checks.fw.enabeld: is not a key; allowed are otherwise, warn, grace, fix, check, enabled, products"),
+        (but("enabled:", "enabeld:"), "8:25: checks.fw.enabeld: is not a key; allowed are otherwise, warn, grace, severity, fix, platforms, groups, devices, owner, link, check, enabled, products"),
         (but("ports:", "port:"), "4:41: resources.wiki.port: is not a key; allowed are destinations, ports"),
         (GOOD + "session: {leases: 60s}\n", "9:11: session.leases: is not a key; allowed are lease, max_duration, idle, reauthenticate, without_report"),
         (but("limited}", "limited, fix: {linus: x}}"), "8:66: checks.fw.fix.linus: is not a key; allowed are linux, darwin, windows"),
-        (but("enabled: true", "<<: {enabled: true}"), "8:25: checks.fw.<<: is not a key; allowed are otherwise, warn, grace, fix, check, enabled, products"),
+        (but("enabled: true", "<<: {enabled: true}"), "8:25: checks.fw.<<: is not a key; allowed are otherwise, warn, grace, severity, fix, platforms, groups, devices, owner, link, check, enabled, products"),
         # wrong types
         (but("[10.20.0.10/32]", "10.20.0.10/32"), "4:24: resources.wiki.destinations: must be a list"),
         (but("{destinations: [10.20.0.10/32], ports: [tcp/443]}", "10.20.0.10/32"), "4:9: resources.wiki: must be a mapping"),
@@ -94,7 +94,7 @@ def test_the_document_that_the_tables_below_spoil_is_sound() -> None:
         (but("otherwise: limited", "otherwise: full"), "8:51: checks.fw.otherwise: 'full' is no tier to fall to; allowed are limited, denied"),
         (GOOD + "session: {without_report: gone}\n", "9:27: session.without_report: 'gone' is no tier to fall to; allowed are limited, denied"),
         (but("resources: [wiki]", "resources: [wikki]"), "6:50: access.0.resources.0: 'wikki' is no resource; allowed are wiki"),
-        (but("check: firewall", "check: firewal"), "8:15: checks.fw.check: 'firewal' is unknown; allowed are os-version, patches, antivirus, firewall, disk-encryption, report-age, agent-version"),
+        (but("check: firewall", "check: firewal"), "8:15: checks.fw.check: 'firewal' is unknown; allowed are os-version, patches, antivirus, firewall, disk-encryption, report-age, agent-version, any-of, all-of, not"),
         (but("fw: {check", "report: {check"), "8:3: checks.report: is the name of the finding about missing reports; allowed is any other"),
         # what is missing
         (but("check: firewall, ", ""), "8:7: checks.fw: needs the key 'check'"),
