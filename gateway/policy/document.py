@@ -18,7 +18,10 @@ from pydantic.dataclasses import dataclass
 from gateway.policy import durations
 from gateway.policy.checks import COMPOSED, KINDS, AnyCheck
 from gateway.policy.checks.check import STRICT, Duration, Fixes
+from gateway.policy.checks.composition import OUTERMOST
 from gateway.policy.names import Group, Name
+from gateway.policy.source import Path
+from gateway.policy.validation import keys
 
 LONGEST_LEASE = timedelta(minutes=15)
 """A stolen laptop that is switched off keeps its access for one lease."""
@@ -134,17 +137,19 @@ class Document:
     limits: list[Limit] = field(default_factory=list)
 
 
-def class_at(path: tuple[str | int, ...]) -> type | None:
-    """Say which class describes the mapping at a pydantic error location, to list the keys that it may have."""
+def keys_at(path: Path) -> list[str]:
+    """List the keys that the mapping at a pydantic error location may have."""
     match path:
         case ():
-            return Document
+            return keys(Document)
         case ("session",):
-            return SessionRules
+            return keys(SessionRules)
         case ("checks", *_, "fix", _):
-            return Fixes
-        case ("checks", _, *_, str(kind)):
-            return KINDS.get(kind) or COMPOSED.get(kind)
+            return keys(Fixes)
+        case ("checks", _, str(kind)):
+            return keys(KINDS.get(kind) or COMPOSED.get(kind))
+        case ("checks", *_, str(kind)):
+            return [name for name in keys(KINDS.get(kind) or COMPOSED.get(kind)) if name not in OUTERMOST]
         case (str(section), _):
-            return {"resources": Resource, "access": Grant, "limits": Limit}.get(section)
-    return None
+            return keys({"resources": Resource, "access": Grant, "limits": Limit}.get(section))
+    return []

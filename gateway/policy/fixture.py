@@ -17,6 +17,7 @@ from gateway.policy.checks import FACTS
 from gateway.policy.checks.check import STRICT, Demanded, Duration
 from gateway.policy.names import Device, Group, Name, Text
 from gateway.policy.source import Path
+from gateway.policy.validation import keys
 
 UNREPORTED = "none"
 """The posture of a device that has not reported."""
@@ -115,8 +116,12 @@ class FixtureFile:
     fixtures: Annotated[list[Fixture], Field(min_length=1)] | None = None
 
 
-def class_at(path: Path) -> type | None:
-    """Say which class describes the mapping at a pydantic error location, to list the keys that it may have."""
+def keys_at(path: Path) -> list[str]:
+    """List the keys that the mapping at a pydantic error location may have."""
+    return keys(_class_at(path))
+
+
+def _class_at(path: Path) -> type | None:
     match path:
         case ():
             return FixtureFile

@@ -31,7 +31,8 @@ MOST_PARTS = 32
 MOST_SHOWN = 160
 """Characters of one part's description."""
 
-_ALONE = ("otherwise", "warn", "grace", "severity", "platforms", "groups", "devices", "owner", "link")
+OUTERMOST = ("otherwise", "warn", "grace", "severity", "platforms", "groups", "devices", "owner", "link")
+"""Keys of a check that a part of another cannot have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -109,7 +110,7 @@ Kinds = OsVersion | Patches | Antivirus | Firewall | DiskEncryption | ReportAge 
 
 
 def _within(check: Check) -> Check:
-    carried = [name for name in _ALONE if getattr(check, name)]
+    carried = [name for name in OUTERMOST if getattr(check, name)]
     if carried:
         raise ValueError(f"has {', '.join(carried)}; that is allowed beside the outermost check only")
     return check

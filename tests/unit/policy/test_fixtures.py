@@ -168,6 +168,17 @@ def test_an_unreadable_fact_carries_its_reason_into_the_finding(tmp_path: Path) 
     assert shown(done.decision)["findings"][0]["reason"] == "firewall.enabled could not be read: no nft"
 
 
+def test_a_fixture_may_name_its_device(tmp_path: Path) -> None:
+    device = "x" * 43
+    policy = loads(
+        POLICY + f"  one: {{check: firewall, enabled: true, otherwise: denied, devices: [{device}]}}\n", "o.yaml"
+    )
+    one = f"fixtures:\n- {{name: x, user: {{name: bob}}, posture: {{}}, device: {device}, expect: {{tier: denied}}}}\n"
+    other = "- {name: y, user: {name: bob}, posture: {}, expect: {tier: quarantine}}\n"
+    cases = load_fixtures(written(tmp_path, one + other), policy)
+    assert [hold(policy, case).differences for case in cases] == [(), ()]
+
+
 def test_a_fixture_is_judged_at_the_same_instant_on_every_day(tmp_path: Path) -> None:
     assert trial(tmp_path, "posture: none, expect: {tier: full}").decision.evaluated_at == datetime(
         2026, 1, 1, tzinfo=UTC
