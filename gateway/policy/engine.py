@@ -122,7 +122,7 @@ def _judgement(
 ) -> Judgement:
     check = policy.checks[name]
     concerned = _concerns(check, subject, posture)
-    outcome = _outcome(check, posture, now=now) if concerned else Outcome((), None, {})
+    outcome = look(check, posture, now=now) if concerned else Outcome((), None, {})
     since = min(before, now) if before is not None else now if outcome.reasons else None
     grace_until = since + check.grace if since is not None and check.grace is not None else None
     in_grace = grace_until is not None and now < grace_until
@@ -172,7 +172,8 @@ def _concerns(check: Check, subject: Subject, posture: Posture) -> bool:
     return check.platforms is None or platform(posture) in (None, *check.platforms)
 
 
-def _outcome(check: Check, posture: Posture, *, now: datetime) -> Outcome:
+def look(check: Check, posture: Posture, *, now: datetime) -> Outcome:
+    """Evaluate one check; whatever goes wrong with it is a failure of the check."""
     try:
         return check.evaluate(posture, now=now)
     except Exception as error:  # a broken check must fail, never pass and never take the gateway down

@@ -40,7 +40,8 @@ def _scalar(value: object) -> object:
     return value
 
 
-def _instant(text: object) -> datetime:
+def instant(text: object) -> datetime:
+    """Read a time in UTC. Raises ValueError that says what is allowed."""
     if not isinstance(text, str) or not re.fullmatch(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", text):
         raise ValueError("is not a time; allowed is UTC, for example 2026-03-01T12:00:00Z")
     try:
@@ -72,7 +73,7 @@ Said = Annotated[
 ]
 FactName = Annotated[str, AfterValidator(_fact)]
 Facts = dict[FactName, Said]
-Instant = Annotated[datetime, BeforeValidator(_instant)]
+Instant = Annotated[datetime, BeforeValidator(instant)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
