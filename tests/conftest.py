@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 from pathlib import Path
+from types import FrameType
 
 import pytest
+
+from gateway.demo import stage
+from gateway.errors import HostError
 
 TESTS = Path(__file__).parent
 BUILT = importlib.util.find_spec("gateway.native._transforms") is not None
 """Whether the native transforms are there: `make test` builds them where cargo is installed."""
+
+ROOTED = ("interop", "e2e")
+"""Folders whose tests build hosts out of network namespaces."""
 
 collect_ignore = [] if BUILT else ["property/test_transforms.py"]
 
@@ -18,8 +26,22 @@ def pytest_report_header() -> str:
     return f"native transforms: {'built' if BUILT else 'not built, their tests are left out'}"
 
 
+def pytest_configure() -> None:
+    signal.signal(signal.SIGTERM, _interrupt)  # ends in order, as Ctrl-C does: fixtures take down what they built
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        kind = item.path.relative_to(TESTS).parts[0]
-        if kind in ("interop", "e2e"):
-            item.add_marker(pytest.mark.root)
+    rooted = [item for item in items if item.path.relative_to(TESTS).parts[0] in ROOTED]
+    for item in rooted:
+        item.add_marker(pytest.mark.root)
+    if not rooted:
+        return
+    try:
+        stage.check_machine()
+    except HostError as error:
+        pytest.exit(f"error: {error} ({len(rooted)} of {len(items)} tests need that)", returncode=1)
+    stage.sweep()

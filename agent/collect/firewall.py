@@ -106,9 +106,8 @@ def _key(thing: Mapping[str, Any], name: str) -> Chain:
 
 def _alive(table: Mapping[str, Any]) -> bool:
     flags = table.get("flags", [])
-    return all(
-        flag in ALIVE for flag in ([flags] if isinstance(flags, str) else flags if isinstance(flags, list) else [0])
-    )
+    named = flags if isinstance(flags, list) else [flags]
+    return all(isinstance(flag, str) and flag in ALIVE for flag in named)
 
 
 def _statements(rule: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -101,7 +101,7 @@ def wait_for(look: Callable[[], float | None], *, within: float, what: str) -> f
 def check_machine() -> None:
     """Raise HostError with one clear line for the first thing that the machine lacks."""
     if os.geteuid() != 0:
-        raise HostError("the demo makes network namespaces: run it as root")
+        raise HostError("network namespaces are needed: run this as root")
     check_tun()
 
 

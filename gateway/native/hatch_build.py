@@ -19,7 +19,7 @@ class NativeTransforms(BuildHookInterface[Any]):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Build, and name what was built. A build that fails is said and leaves the wheel as it is without one."""
-        if self.target_name != "wheel" or version == "editable" or shutil.which("cargo") is None:
+        if self.target_name != "wheel" or version == "editable" or not has_cargo():
             return
         made = build(Path(self.root) / "gateway/native")
         if made is not None:
@@ -27,6 +27,14 @@ class NativeTransforms(BuildHookInterface[Any]):
             build_data["force_include"][str(made)] = f"gateway/native/{MODULE}"
             build_data["pure_python"] = False
             build_data["tag"] = f"cp311-abi3-{platform}"
+
+
+def has_cargo() -> bool:
+    """Whether there is a cargo that works: rustup's stand-in without a toolchain is none."""
+    try:
+        return subprocess.run(["cargo", "--version"], capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
 
 
 def build(folder: Path) -> Path | None:

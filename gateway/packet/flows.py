@@ -16,6 +16,8 @@ from gateway.packet.permits import Permits
 
 MAX_FLOWS = 4096
 MAX_FRAGMENTED = 64
+MAX_CUT = 1024
+"""Cut flows whose ends are still to be told."""
 IDLE = {ip.TCP: 7440.0, ip.UDP: 180.0}
 IDLE_OTHER = 60.0
 """Seconds without a packet until a flow is forgotten: RFC 5382 asks for 2 h 4 min for TCP; UDP longer than RFC 4787's 2 min."""
@@ -42,6 +44,7 @@ class Flows:
     def __init__(self, permits: Permits) -> None:
         self.permits = permits
         self._last: dict[Flow, float] = {}
+        self._cut: dict[Flow, None] = {}
         self._fragments: dict[tuple[bytes, bytes, bytes], None] = {}
 
     def __len__(self) -> int:
@@ -50,8 +53,24 @@ class Flows:
     def replace(self, permits: Permits) -> None:
         """Take a new set of permits; it rules the next packet of every flow."""
         self.permits = permits
-        self._last = {flow: last for flow, last in self._last.items() if self._permitted(flow)}
+        cut = [flow for flow in self._last if not self._permitted(flow)]
+        for flow in cut:
+            del self._last[flow]
+        self._cut = dict.fromkeys(
+            flow for flow in (*self._cut, *cut) if flow.protocol == ip.TCP and not self._permitted(flow)
+        )
+        for flow in list(self._cut)[:-MAX_CUT]:
+            del self._cut[flow]
         self._fragments.clear()
+
+    def take_cut(self, packet: Buffer, header: Header, *, towards_peer: bool) -> bool:
+        """Say whether a refused packet is of an established TCP flow that a change of permits has cut; true once per flow."""
+        if header.protocol != ip.TCP or header.later:
+            return False
+        flow = _flow(packet, header, towards_peer=towards_peer)
+        known = flow in self._cut
+        self._cut.pop(flow, None)
+        return known
 
     def from_peer(self, packet: Buffer, header: Header, *, now: float) -> Drop | None:
         """Judge a packet that the peer sends; None lets it pass."""

@@ -15,6 +15,7 @@ from dataclasses import replace
 from types import FrameType
 
 from gateway.packet.drop import Drop
+from gateway.packet.offload import Parts
 from gateway.tunnel.control import Client, ControlSocket
 from gateway.tunnel.opener import Here, Opener
 from gateway.tunnel.tun import FRAME, Tun
@@ -131,8 +132,8 @@ class Pump:
                 break
             if size is None:
                 break
-            self._interface.send(view[:size], now=now)
-            if turn % FLUSH_EVERY == FLUSH_EVERY - 1:
+            self._write(self._interface.send(view[:size], now=now))
+            if turn % FLUSH_EVERY == 0:  # the first goes out at once: it may be a lonely packet that somebody waits for
                 self._flush()
                 if self._waiting:
                     return
@@ -155,10 +156,13 @@ class Pump:
             if received is None:
                 return
             size, segment, source = received
-            for frame in self._interface.receive(view[:size], segment, source, now=now):
-                if not self._tun.write(frame):
-                    self._interface.count_drop(Drop.TUN_REFUSED)
+            self._write(self._interface.receive(view[:size], segment, source, now=now))
             self._flush()
+
+    def _write(self, frames: list[Parts]) -> None:
+        for frame in frames:
+            if not self._tun.write(frame):
+                self._interface.count_drop(Drop.TUN_REFUSED)
 
     def _flush(self) -> None:
         """Send what is queued. While the network does not take it, the TUN is not read: TCP inside slows down."""

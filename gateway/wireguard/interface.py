@@ -123,9 +123,9 @@ class Interface:
 
     # traffic
 
-    def send(self, frame: memoryview, *, now: float) -> None:
-        """Take one frame from the TUN."""
-        self._transport.send(frame, now=now)
+    def send(self, frame: memoryview, *, now: float) -> list[Parts]:
+        """Take one frame from the TUN. Give frames for it: answers to what is refused."""
+        return self._transport.send(frame, now=now)
 
     def receive(self, train: memoryview, segment: int, source: Endpoint, *, now: float) -> list[Parts]:
         """Take one train from the network: datagrams of `segment` bytes, the last may be shorter. Give frames."""

@@ -12,7 +12,7 @@ from gateway.wireguard.config import Endpoint, PeerConfig, PeerStatus
 from gateway.wireguard.cookie import CookieJar
 from gateway.wireguard.keypair import Keypair
 from gateway.wireguard.noise import Initiated
-from gateway.wireguard.ratelimit import Rate
+from gateway.wireguard.ratelimit import AnswerLimiter, Rate
 from gateway.wireguard.spec import MAX_STAGED
 from gateway.wireguard.timers import NEVER, Timers
 
@@ -23,7 +23,7 @@ class Peer:
     """The state of one peer. `static_static` is dh(ours, theirs), None when their key is of low order."""
 
     __slots__ = (
-        "allowed_ips", "attempts", "consumed_at", "current", "denied_at", "drops", "endpoint", "flows", "handshake",
+        "allowed_ips", "answers", "attempts", "consumed_at", "current", "denied_at", "drops", "endpoint", "flows", "handshake",
         "handshake_index", "initiated_at", "jar", "keepalive", "last_handshake", "lease_over", "next", "preshared",
         "previous", "public_key", "rate_rx", "rate_tx", "removed", "rx_bytes", "scheduled", "staged", "static_static",
         "timers", "timestamp", "tx_bytes", "wants_keepalive",
@@ -37,6 +37,7 @@ class Peer:
         self.keepalive = 0
         self.allowed_ips: dict[Network, None] = {}
         self.flows: Flows | None = None
+        self.answers = AnswerLimiter()
         self.rate_rx = Rate()
         self.rate_tx = Rate()
         self.removed = False

@@ -35,6 +35,26 @@ class HandshakeLimiter:
         self._buckets = {source: entry for source, entry in self._buckets.items() if now - entry[1] < full}
 
 
+class AnswerLimiter:
+    """A token bucket for answers to refused packets of one peer, so that a refusal never costs more than it saves."""
+
+    PER_SECOND = 20.0
+
+    def __init__(self) -> None:
+        self._tokens = self.PER_SECOND
+        self._last = float("-inf")
+
+    def allow(self, *, now: float) -> bool:
+        """Take one token."""
+        if self._last > float("-inf"):
+            self._tokens = min(self.PER_SECOND, self._tokens + (now - self._last) * self.PER_SECOND)
+        self._last = now
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
+
+
 class Load:
     """Whether handshakes come faster than we want to answer: a leaky bucket; full, it means load for one second."""
 

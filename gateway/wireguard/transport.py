@@ -5,11 +5,11 @@ from __future__ import annotations
 from ipaddress import ip_address
 from itertools import compress
 
-from gateway.packet import ip
+from gateway.packet import ip, refusal
 from gateway.packet.checksum import Buffer
 from gateway.packet.drop import Drop
 from gateway.packet.ip import Header
-from gateway.packet.offload import VIRTIO, Frame, Parts
+from gateway.packet.offload import PLAIN, VIRTIO, Frame, Parts
 from gateway.wireguard.config import Endpoint
 from gateway.wireguard.events import Kind
 from gateway.wireguard.handshaking import Handshaking
@@ -22,6 +22,8 @@ from gateway.wireguard.transforms import Sealed
 
 DENIAL_INTERVAL = 0.1
 """Seconds between two events about denied flows of one peer."""
+REFUSALS = frozenset({Drop.NOT_PERMITTED, Drop.NO_FLOW})
+"""What an honest sender is told about. What is forged, late or too much is not answered."""
 REKEY_ON_RECEIVE = REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT
 
 
@@ -34,25 +36,45 @@ class Transport:
 
     # out
 
-    def send(self, frame: memoryview, *, now: float) -> None:
-        """Send one frame of the TUN to the peer that its destination belongs to."""
+    def send(self, frame: memoryview, *, now: float) -> list[Parts]:
+        """Send one frame of the TUN to the peer that its destination belongs to. Give answers for the TUN, if any."""
         state = self._state
         packet = frame[VIRTIO.size :]
         header = ip.parse(packet)
         if header is None:
             state.drop(Drop.MALFORMED_PACKET)
-            return
+            return []
         peer = state.routes.longest(header.destination)
         if peer is None:
             state.drop(Drop.NO_ROUTE)
-            return
+            return []
         reason = self._refusal(peer, packet, header, now=now)
         if reason is not None:
             state.drop(reason, peer)
-        elif not self._seal(peer, frame, now=now):
+            return self._answers(peer, packet, header, reason, towards_peer=True, now=now)
+        if not self._seal(peer, frame, now=now):
             if not peer.stage(bytes(frame)):
                 state.drop(Drop.QUEUE_FULL, peer)
             self._handshaking.initiate(peer, now=now)
+        return []
+
+    def _answers(
+        self, peer: Peer, packet: Buffer, header: Header, reason: Drop, *, towards_peer: bool, now: float
+    ) -> list[Parts]:
+        """Tell the ends of a refused packet: the peer's by the tunnel, the other one by the frames that this gives."""
+        if peer.flows is None or reason not in REFUSALS:
+            return []
+        if peer.flows.take_cut(packet, header, towards_peer=towards_peer):
+            both = refusal.resets(packet, header)
+            to_sender, to_receiver = both if both is not None else (None, None)
+        elif peer.answers.allow(now=now):
+            to_sender, to_receiver = refusal.prohibited(packet, header), None
+        else:
+            return []
+        to_peer, to_tun = (to_receiver, to_sender) if towards_peer else (to_sender, to_receiver)
+        if to_peer is not None:
+            self._seal(peer, PLAIN + to_peer, now=now)
+        return [] if to_tun is None else [[PLAIN, to_tun]]
 
     def _refusal(self, peer: Peer, packet: Buffer, header: Header, *, now: float) -> Drop | None:
         if peer.ended(now=now):
@@ -162,7 +184,10 @@ class Transport:
         peer.rx_bytes += len(train.view) - forged * train.segment
         state.drop(Drop.MALFORMED_PACKET, peer, opened.malformed)
         self._authenticated(peer, pair, source, has_data=bool(opened.frames), now=now)
-        return [frame.parts for frame in opened.frames if self._passes(peer, frame, now=now)]
+        frames: list[Parts] = []
+        for frame in opened.frames:
+            frames += self._judged(peer, frame, now=now)
+        return frames
 
     def _authenticated(self, peer: Peer, pair: Keypair, source: Endpoint, *, has_data: bool, now: float) -> None:
         state = self._state
@@ -184,26 +209,26 @@ class Transport:
             peer.endpoint = source
             self._state.note(Kind.ENDPOINT, peer, f"endpoint={source[0]} port={source[1]}")
 
-    def _passes(self, peer: Peer, frame: Frame, *, now: float) -> bool:
-        """Judge a frame by its first packet: the others in it have the same addresses and ports."""
+    def _judged(self, peer: Peer, frame: Frame, *, now: float) -> list[Parts]:
+        """Judge a frame by its first packet: the others in it have the same addresses and ports. Give what the TUN gets."""
         state = self._state
         header = ip.parse(frame.first)
         if header is None:
             state.drop(Drop.MALFORMED_PACKET, peer)
-            return False
+            return []
         if state.routes.longest(header.source) is not peer:
             state.drop(Drop.SOURCE_NOT_ALLOWED, peer)
-            return False
+            return []
         if peer.flows is not None:
             reason = peer.flows.from_peer(frame.first, header, now=now)
             if reason is not None:
                 state.drop(reason, peer)
                 self._denied(peer, frame.first, header, now=now)
-                return False
+                return self._answers(peer, frame.first, header, reason, towards_peer=False, now=now)
         if not peer.rate_rx.allow(sum(len(part) for part in frame.parts), now=now):
             state.drop(Drop.RATE_EXCEEDED, peer)
-            return False
-        return True
+            return []
+        return [frame.parts]
 
     def _denied(self, peer: Peer, packet: Buffer, header: Header, *, now: float) -> None:
         if now - peer.denied_at < DENIAL_INTERVAL:

@@ -18,6 +18,7 @@ from gateway.demo.stage import sweep
 from gateway.demo.steps import CUT_WITHIN, NAMES, missing_events
 from tests.sim.hosts import interface_names, namespace_names
 
+ROOT = Path(__file__).parents[2]
 DEMO = [sys.executable, "-m", "gateway", "demo"]
 
 
@@ -168,7 +169,30 @@ def complaint(*command: str, **environment: str) -> str:
 
 
 def test_without_root_the_demo_says_so() -> None:
-    assert "run it as root" in complaint("unshare", "--user", *DEMO)
+    assert "run this as root" in complaint("unshare", "--user", *DEMO)
+
+
+def test_without_root_the_tests_that_need_it_say_so_in_one_line() -> None:
+    command = ["unshare", "--user", sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/interop"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    said = [line for line in (done.stdout + done.stderr).splitlines() if "error: " in line]
+    assert len(said) == 1
+    assert "run this as root" in said[0]
+
+
+def test_an_interrupted_test_run_takes_down_what_it_built(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-s", "tests/interop/test_control_socket.py"]
+    with (tmp_path / "log").open("w") as log:
+        run = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+    mark = f"{namespaces.PREFIX}-{run.pid}-"
+    deadline = time.monotonic() + 60
+    while not any(name.startswith(mark) for name in namespace_names()):
+        assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+        time.sleep(0.05)
+    run.send_signal(signal.SIGTERM)
+    assert run.wait(60) == 2, "interrupted, as pytest calls it"
+    assert not [name for name in namespace_names() if name.startswith(mark)]
 
 
 def test_without_a_tun_device_the_demo_says_so() -> None:

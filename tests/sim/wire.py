@@ -116,7 +116,7 @@ class World:
 
     def send(self, node: Node, packet: bytes) -> None:
         """Let `node`'s TUN give one packet, and everything settle."""
-        node.interface.send(memoryview(PLAIN + packet), now=self.now)
+        node.received += [unframed(frame) for frame in node.interface.send(memoryview(PLAIN + packet), now=self.now)]
         self.settle()
 
     def inject(self, source: Endpoint, to: Endpoint, datagram: bytes) -> None:

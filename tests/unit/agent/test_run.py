@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 import time
@@ -27,7 +28,7 @@ from tests.unit.agent.test_client import VERDICT, says_json
 class Running:
     """An agent in a thread, on a state folder of its own."""
 
-    def __init__(self, server: Server, key: DeviceKey, folder: Path) -> None:
+    def __init__(self, server: Server, key: DeviceKey, folder: Path, interface: str = "spnever") -> None:
         self.state = State(folder)
         self.state.prepare()
         self.said: list[str] = []
@@ -35,12 +36,18 @@ class Running:
         self._lock.__enter__()
         self.gateway = Gateway(server.url, key, None)
         self._watches = Watches([], login=self.state.enrolment_file)
-        tunnel = Tunnel("spnever", None)
+        tunnel = Tunnel(interface, None)
         board = StatusBoard(self.state, Enrolment(server.url, key.id, "alice"), tunnel, [])
         self.agent = Agent(self.gateway, Collection([]), self._watches, tunnel, board, say=self.said.append)
-        self._thread = threading.Thread(target=self.agent.run)
 
-    def start(self) -> None:
+    def start(self, within: contextlib.AbstractContextManager[None] | None = None) -> None:
+        """Start; `within` is entered by the agent's thread."""
+
+        def work() -> None:
+            with within or contextlib.nullcontext():
+                self.agent.run()
+
+        self._thread = threading.Thread(target=work)
         self._thread.start()
 
     def status(self) -> dict[str, Any]:

@@ -45,12 +45,24 @@ def test_without_a_toolchain_the_wheel_is_pure_python(tree: Path, tmp_path: Path
 def test_a_toolchain_that_fails_is_said_and_leaves_a_pure_wheel(tree: Path, tmp_path: Path) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()
-    (tools / "cargo").write_text("#!/bin/sh\necho no crates today >&2\nexit 101\n")
+    (tools / "cargo").write_text("#!/bin/sh\n[ $1 = --version ] && exit 0\necho no crates today >&2\nexit 101\n")
     (tools / "cargo").chmod(0o755)
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
     done = subprocess.run(command, cwd=tree, env=environment, check=True, capture_output=True, text=True)
     assert "native transforms are left out, cargo failed:\nno crates today" in done.stderr
+    assert [wheel.name.endswith("-py3-none-any.whl") for wheel in tmp_path.glob("*.whl")] == [True]
+
+
+def test_a_cargo_without_a_toolchain_behind_it_counts_as_none(tree: Path, tmp_path: Path) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "cargo").write_text("#!/bin/sh\necho no toolchain >&2\nexit 1\n")
+    (tools / "cargo").chmod(0o755)
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=tree, env=environment, check=True, capture_output=True, text=True)
+    assert "left out" not in done.stderr
     assert [wheel.name.endswith("-py3-none-any.whl") for wheel in tmp_path.glob("*.whl")] == [True]
 
 

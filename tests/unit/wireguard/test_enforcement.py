@@ -6,6 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
+from gateway.packet import ip
 from gateway.packet.drop import Drop
 from gateway.packet.offload import PLAIN
 from gateway.packet.permits import Permit
@@ -26,6 +27,11 @@ def change(world, gateway, client, **fields):
 
 def permit(world, gateway, client, permits):
     change(world, gateway, client, replace_permits=True, permits=permits)
+
+
+def data(node):
+    """What came out of a TUN, without the errors that tell of refusals."""
+    return [packet for packet in node.received if packet[9] != ip.ICMP]
 
 
 def test_a_peer_without_permits_is_stock_wireguard():
@@ -53,8 +59,8 @@ def test_permits_rule_the_next_packet_of_a_live_session_in_both_directions():
     world.send(client, PAYROLL)
     world.send(gateway, answer)
     world.send(client, WIKI)
-    assert gateway.received == [PAYROLL, WIKI]
-    assert client.received == [answer]
+    assert data(gateway) == [PAYROLL, WIKI]
+    assert data(client) == [answer]
     assert sum(d[0] == INITIATION for _, _, d in world.log) == handshakes
 
 
@@ -198,3 +204,75 @@ def test_a_rate_drops_what_exceeds_it():
     before = len(gateway.received)
     world.send(client, WIKI)
     assert len(gateway.received) == before + 1
+
+
+HTTPS = Permit.parse("10.0.0.2/32 tcp/443")
+THERE = tcp("10.0.0.1", "10.0.0.2", b"data", sequence=1000)
+BACK = tcp("10.0.0.2", "10.0.0.1", b"answer", sport=443, dport=40000, sequence=5000)
+
+
+def resets(node):
+    return [packet for packet in node.received if packet[9] == ip.TCP and packet[33] & 0x04]
+
+
+@pytest.mark.parametrize("from_peer", [True, False], ids=["the-peer-speaks-first", "the-server-speaks-first"])
+def test_a_cut_tcp_flow_is_reset_at_both_ends_once(from_peer):
+    world, client, gateway = pair()
+    permit(world, gateway, client, (HTTPS,))
+    world.send(client, THERE)
+    world.send(gateway, BACK)
+    permit(world, gateway, client, WIKI_ONLY)
+    for _ in range(3):
+        world.send(*((client, THERE) if from_peer else (gateway, BACK)))
+    assert len(resets(client)) == len(resets(gateway)) == 1
+    to_client, to_server = resets(client)[0], resets(gateway)[0]
+    assert (to_client[12:20], to_client[20:24]) == (BACK[12:20], BACK[20:24])
+    assert (to_server[12:20], to_server[20:24]) == (THERE[12:20], THERE[20:24])
+
+
+def test_a_refused_new_connection_is_answered_with_an_icmp_error_from_whom_it_was_meant_for():
+    world, client, gateway = pair()
+    permit(world, gateway, client, WIKI_ONLY)
+    world.send(client, tcp("10.0.0.1", "10.0.0.2", flags=0x02))
+    (error,) = client.received
+    assert (error[9], error[12:16], error[16:20], error[20:22]) == (ip.ICMP, THERE[16:20], THERE[12:16], b"\3\r")
+    assert gateway.received == []
+
+
+def test_what_the_office_begins_is_refused_with_an_error_too():
+    world, client, gateway = pair()
+    permit(world, gateway, client, WIKI_ONLY)
+    world.send(client, WIKI)
+    world.send(gateway, tcp("10.0.0.2", "10.0.0.1", sport=999, dport=22, flags=0x02))
+    assert gateway.received[-1][9] == ip.ICMP
+    assert client.received == []
+
+
+def test_answers_to_refusals_are_limited_per_peer():
+    world, client, gateway = pair()
+    permit(world, gateway, client, ())
+    for _ in range(500):
+        world.send(client, PAYROLL)
+    assert 0 < len(client.received) <= 20
+    world.advance(1.0)
+    for _ in range(500):
+        world.send(client, PAYROLL)
+    assert 20 < len(client.received) <= 41
+
+
+def test_a_flow_that_is_permitted_again_before_its_next_packet_goes_on():
+    world, client, gateway = pair()
+    permit(world, gateway, client, (HTTPS,))
+    world.send(client, THERE)
+    permit(world, gateway, client, WIKI_ONLY)
+    permit(world, gateway, client, (HTTPS,))
+    world.send(client, THERE)
+    assert gateway.received == [THERE, THERE]
+    assert resets(client) == resets(gateway) == []
+
+
+def test_a_peer_without_permits_is_never_answered():
+    world, client, gateway = pair()
+    world.send(client, udp4("10.0.0.99", "10.0.0.2"))
+    world.send(gateway, udp4("10.0.0.2", "10.9.9.9"))
+    assert client.received == gateway.received == []

@@ -117,6 +117,7 @@ def ruleset(policy: str, *rules: list[dict[str, Any]], flags: Any = None, **chai
         (ruleset("drop", flags=["owner", "dormant"]), NEITHER),
         (ruleset("drop", flags=["owner", "persist"]), BOTH),
         (ruleset("drop", flags=7), NEITHER),
+        (ruleset("drop", flags=[["owner"]]), NEITHER),
         (ruleset("accept", [jump("nowhere")]), NEITHER),
         (ruleset("drop", [jump("input")]), NEITHER),
         (ruleset("something"), NEITHER),
