@@ -18,7 +18,7 @@ from gateway.demo.namespaces import Host
 from gateway.programs import Program
 
 SOCKETS = Path("/var/run/wireguard")
-OURS = [sys.executable, "-m", "gateway.tunnel"]
+OURS = [str(Path(sys.executable).with_name("sallyport-tunnel"))]
 THEIRS = ["wireguard-go"]
 PROGRAMS = {"sallyport": OURS, "wireguard-go": THEIRS}
 PORT = 51820
