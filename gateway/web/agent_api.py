@@ -180,22 +180,20 @@ def current(db: Session, session: str) -> tables.Session:
 
 
 OPERATIONS = (
-    Operation("POST", "/v1/enrolments", "Begin to enrol a device", Proof.DEVICE, 201, begin_enrolment, body=wire.JOSE),
+    Operation("POST", "/v1/enrolments", "Begin to enrol a device", Proof.ANY_KEY, 201, begin_enrolment, body=wire.JOSE),
     Operation(
         "POST",
         "/v1/enrolments/{enrolment}/confirm",
         "Finish an enrolment with the login's code",
-        Proof.DEVICE,
+        Proof.OWNER,
         200,
         confirm_enrolment,
         body=wire.JOSE,
     ),
     Operation("POST", "/v1/sessions", "Open a session", Proof.DEVICE, 201, begin_session, body=wire.JOSE),
+    Operation("POST", "/v1/sessions/{session}/reports", "Report the posture", Proof.OWNER, 200, report, body=wire.JOSE),
     Operation(
-        "POST", "/v1/sessions/{session}/reports", "Report the posture", Proof.DEVICE, 200, report, body=wire.JOSE
+        "POST", "/v1/sessions/{session}/credential", "Get the tunnel", Proof.OWNER, 200, credential, body=wire.JOSE
     ),
-    Operation(
-        "POST", "/v1/sessions/{session}/credential", "Get the tunnel", Proof.DEVICE, 200, credential, body=wire.JOSE
-    ),
-    Operation("DELETE", "/v1/sessions/{session}", "End the session", Proof.DEVICE, 204, leave),
+    Operation("DELETE", "/v1/sessions/{session}", "End the session", Proof.OWNER, 204, leave),
 )

@@ -52,12 +52,14 @@ def make_app(gateway: Deployment, *, work: bool = True) -> Starlette:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    return Starlette(
+    app = Starlette(
         routes=[operation.route(gateway) for operation in OPERATIONS],
         middleware=[Middleware(SecurityHeaders)],
         exception_handlers=dict.fromkeys((GatewayError, HTTPException, *problems.STATUSES), problems.answer),
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # it would redirect to whatever the Host header says
+    return app
 
 
 class SecurityHeaders:

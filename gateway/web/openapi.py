@@ -15,7 +15,9 @@ from gateway.web.operations import Operation, Plain, Proof, answer_json
 
 SECURITY: dict[Proof, list[dict[str, list[str]]]] = {
     Proof.NOTHING: [],
+    Proof.ANY_KEY: [{"device": []}],
     Proof.DEVICE: [{"device": []}],
+    Proof.OWNER: [{"device": []}],
     Proof.PROVIDER: [],  # OpenAPI has no scheme for a token in a form; the body is described instead
     Proof.BROWSER: [{"browser": []}],
     Proof.ADMINISTRATOR: [{"administrator": []}],

@@ -24,10 +24,12 @@ BODY_SECONDS = 10
 
 
 class Proof(enum.Enum):
-    """What a caller must show."""
+    """What a caller must show: the one table of who may use what."""
 
     NOTHING = "nothing"
-    DEVICE = "a JWS by the device key"
+    ANY_KEY = "a JWS by a device key that may be new"
+    DEVICE = "a JWS by the key of an enrolled device whose login holds"
+    OWNER = "a JWS by the key of the device that the address is about"
     PROVIDER = "a logout token by the provider"
     BROWSER = "the cookie of the browser that began"
     ADMINISTRATOR = "the administrator's cookie"

@@ -1,0 +1,400 @@
+"""Who may use what: every route is asked by every kind of caller, and exactly those of the table get through."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from sqlmodel import select
+from starlette.routing import Route
+
+from agent import wire
+from gateway.access import administrators
+from gateway.store import tables
+from gateway.store.engine import reading
+from gateway.web.app import OPERATIONS, make_app
+from gateway.web.login import ADMIN_COOKIE, LOGIN_COOKIE
+from gateway.web.operations import Operation, Proof
+from tests.sim.asgi import Answered, ask
+from tests.sim.gateway import FULL, Device, World
+from tests.sim.provider import Provider, Signer, jws
+
+FORM = "application/x-www-form-urlencoded"
+NOBODYS = "a stranger's key"
+DEVICES = (NOBODYS, "the device", "another device", "a killed device")
+CALLERS = (
+    "nobody",
+    "an employee's browser",
+    *DEVICES,
+    "the browser that began",
+    "the provider",
+    "another provider",
+    "an administrator's browser",
+    "an administrator's page",
+    "an expired administrator",
+    "a forged cookie",
+    "a cookie with another's token",
+)
+MAY: Mapping[Proof, set[str]] = {
+    Proof.NOTHING: set(CALLERS),
+    Proof.ANY_KEY: set(DEVICES),
+    Proof.DEVICE: {"the device", "another device"},
+    Proof.OWNER: {"the device"},
+    Proof.PROVIDER: {"the provider"},
+    Proof.BROWSER: {"the browser that began"},
+    Proof.ADMINISTRATOR: {
+        "an administrator's browser",
+        "an administrator's page",
+        "a cookie with another's token",
+    },
+    Proof.ADMINISTRATOR_CSRF: {"an administrator's page"},
+}
+
+
+@dataclass
+class Stage:
+    """A gateway with everybody who may knock at it."""
+
+    world: World
+    provider: Provider
+    devices: dict[str, Device]
+    enrolment: str
+    code: str
+    query: dict[str, str]
+    cookies: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def device(self) -> Device:
+        return self.devices["the device"]
+
+    def path(self, operation: Operation) -> str:
+        """The address of the victim's things."""
+        path = operation.path.replace("{session}", self.device.session).replace("{enrolment}", self.enrolment)
+        return f"{path}?{urlencode(self.query)}" if path == "/callback" else path
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    """For a test that gets somebody in."""
+    with built(tmp_path) as stage:
+        yield stage
+
+
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """For tests that get nobody in and so change nothing."""
+    with built(tmp_path_factory.mktemp("closed")) as stage:
+        before = state(stage)
+        yield stage
+        assert state(stage) == before
+
+
+@contextlib.contextmanager
+def built(folder: Path) -> Iterator[Stage]:
+    world, provider = World(folder), Provider()
+    world.use_provider(provider)
+    world.tick()
+    expired = admitted(world, provider)
+    world.clock.time += administrators.LIFETIME
+    provider.now = world.clock.time
+    devices = {name: Device(world, name) for name in DEVICES}
+    for name, device in devices.items():
+        if name != NOBODYS:
+            assert device.log_in_at(provider).status_code == 200
+            device.connect()
+    killed = devices["a killed device"]
+    world.deployment.enforcement.kill(killed.session, by="carol", reason="lost", now=world.clock.time)
+
+    name = devices["the device"].ask_enrolment().json()["enrolment"]
+    bound = devices["the device"].come_back(devices["the device"].leave_for(provider, name))
+    cookie = admitted(world, provider)
+    world.browser = world.new_browser()
+    query = provider.authorize(world.browser.get("/login/admin").headers["location"], "carol")
+    stage = Stage(world, provider, devices, name, bound.headers["location"].partition("code=")[2], query)
+    stage.cookies = {"began": world.browser.cookies[LOGIN_COOKIE], "administrator": cookie, "expired": expired}
+    yield stage
+    world.close()
+
+
+def admitted(world: World, provider: Provider) -> str:
+    """The cookie of an administrator who has just logged in."""
+    browser = world.new_browser()
+    browser.get("/callback", params=provider.authorize(browser.get("/login/admin").headers["location"], "carol"))
+    return str(browser.cookies[ADMIN_COOKIE])
+
+
+# what each caller brings
+
+
+def nothing(stage: Stage, operation: Operation) -> dict[str, str]:
+    return {}
+
+
+def cookie(kept: str, name: str = ADMIN_COOKIE) -> Callable[[Stage, Operation], dict[str, str]]:
+    return lambda stage, _: {"cookie": f"{name}={stage.cookies[kept]}"}
+
+
+def page(cookie: str, token_of: str) -> Callable[[Stage, Operation], dict[str, str]]:
+    return lambda stage, _: {
+        "cookie": f"{ADMIN_COOKIE}={stage.cookies[cookie]}",
+        "x-sallyport-csrf": administrators.csrf_token(stage.cookies[token_of]),
+    }
+
+
+def proof(name: str) -> Callable[[Stage, Operation], dict[str, str]]:
+    return lambda stage, operation: stage.devices[name].authorization(operation.method, stage.path(operation))
+
+
+HEADERS: Mapping[str, Callable[[Stage, Operation], dict[str, str]]] = {
+    "nobody": nothing,
+    "an employee's browser": lambda *_: {
+        "accept": "text/html",
+        "cookie": "theme=dark",
+        "origin": "https://evil.example",
+    },
+    **{name: proof(name) for name in DEVICES},
+    "the browser that began": cookie("began", LOGIN_COOKIE),
+    "the provider": nothing,
+    "another provider": nothing,
+    "an administrator's browser": cookie("administrator"),
+    "an administrator's page": page("administrator", "administrator"),
+    "an expired administrator": page("expired", "expired"),
+    "a forged cookie": lambda *_: {
+        "cookie": f"{ADMIN_COOKIE}=forged",
+        "x-sallyport-csrf": administrators.csrf_token("forged"),
+    },
+    "a cookie with another's token": page("administrator", "expired"),
+}
+SAYS: Mapping[str, tuple[str, Callable[[Stage, Device], dict[str, Any]]]] = {
+    "/v1/enrolments": (
+        wire.TYP_ENROLMENT,
+        lambda _, device: {
+            "name": device.name,
+            "platform": "linux",
+            "agent_version": "0.1.0",
+            "redirect_uri": "http://127.0.0.1:4711/",
+        },
+    ),
+    "/v1/enrolments/{enrolment}/confirm": (wire.TYP_CONFIRM, lambda stage, _: {"code": stage.code}),
+    "/v1/sessions": (wire.TYP_SESSION, lambda *_: {}),
+    "/v1/sessions/{session}/credential": (wire.TYP_CREDENTIAL, lambda *_: {"public_key": KEY}),
+}
+"""What a device signs for each address, beside the report."""
+
+KEY = "CQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+
+
+def signed(stage: Stage, operation: Operation, caller: str) -> bytes:
+    """The body that would get through if the key were the right one."""
+    if caller not in DEVICES:
+        return b""
+    device, victim = stage.devices[caller], stage.device
+    if operation.path == "/v1/sessions/{session}/reports":
+        own = (device.session, device.nonce, device.sequence)
+        device.session, device.nonce, device.sequence = victim.session, victim.nonce, victim.sequence
+        body = device.report_body()
+        device.session, device.nonce, device.sequence = own
+        return body.encode()
+    typ, claims = SAYS[operation.path]
+    return device.sign(typ, claims(stage, device)).encode()
+
+
+def logout_token(stage: Stage, operation: Operation, caller: str) -> bytes:
+    draft = stage.provider.logout(sub="sub-alice")
+    if caller == "the provider":
+        return urlencode({"logout_token": draft.sign()}).encode()
+    if caller == "another provider":
+        return urlencode({"logout_token": jws(draft.header, draft.claims, Signer("other").sign)}).encode()
+    return b"logout_token=x"
+
+
+BODIES: Mapping[str | None, Callable[[Stage, Operation, str], bytes]] = {
+    None: lambda *_: b"",
+    wire.JOSE: signed,
+    FORM: logout_token,
+    "application/json": lambda *_: b'{"reason": "lost"}',
+}
+
+
+def knock(stage: Stage, operation: Operation, caller: str, *, method: str | None = None) -> Answered:
+    """One caller at one operation."""
+    headers = dict(HEADERS[caller](stage, operation)) | ({"content-type": operation.body} if operation.body else {})
+    body = BODIES[operation.body](stage, operation, caller)
+    app = make_app(stage.world.deployment, work=False)
+    return ask(app, method or operation.method, stage.path(operation), headers, body)
+
+
+def state(stage: Stage) -> list[Any]:
+    """All that a caller could have changed to their advantage."""
+    with reading(stage.world.engine) as db:
+        kinds = (tables.Session, tables.Login, tables.Device, tables.Kill, tables.Administrator, tables.Logout)
+        return [row.model_dump() for kind in kinds for row in db.exec(select(kind)).all()]
+
+
+EACH = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: f"{o.method} {o.path}")
+
+
+@EACH
+def test_exactly_those_of_the_table_get_through(stage: Stage, operation: Operation) -> None:
+    allowed = MAY[operation.proof]
+    before = state(stage)
+    for caller in (caller for caller in CALLERS if caller not in allowed):
+        answer = knock(stage, operation, caller)
+        assert answer.status in (400, 401, 403, 404, 409), (caller, answer)
+        assert answer.code, (caller, "every refusal says which it is")
+        assert state(stage) == before, caller
+        assert stage.device.reach == FULL, caller
+    for caller in (caller for caller in CALLERS if caller in allowed):
+        answer = knock(stage, operation, caller)
+        wanted = (200, 503) if operation.path == "/readyz" else (operation.success,)
+        assert answer.status in wanted, (caller, answer)
+
+
+@pytest.mark.parametrize(
+    "operation", [o for o in OPERATIONS if o.proof is Proof.OWNER and "{session}" in o.path], ids=lambda o: o.path
+)
+def test_a_killed_device_gets_nothing_out_of_its_own_session(closed: Stage, operation: Operation) -> None:
+    killed = closed.devices["a killed device"]
+    own = replace(closed, devices={**closed.devices, "the device": killed})
+    answer = knock(own, operation, "the device")
+    assert (answer.status, answer.code) == (409, "session-ended")
+    assert killed.reach is None
+
+
+def test_every_route_of_the_application_is_in_the_table(stage: Stage) -> None:
+    routes = make_app(stage.world.deployment, work=False).routes
+    assert all(type(route) is Route for route in routes), "no mounts, no websockets, no files"
+    found = {(method, route.path) for route in routes for method in route.methods - {"HEAD"}}
+    assert found == {(operation.method, operation.path) for operation in OPERATIONS}
+    assert len(routes) == len(OPERATIONS) == len(found)
+    assert set(MAY) == set(Proof)
+    assert set(HEADERS) == set(CALLERS)
+
+
+def test_the_open_routes_are_these_and_no_others() -> None:
+    """Whoever opens one more says so here."""
+    opened = {operation.path for operation in OPERATIONS if operation.proof is Proof.NOTHING}
+    assert opened == {"/healthz", "/readyz", "/metrics", "/openapi.json", "/login/admin", "/login/{enrolment}"}
+
+
+# tricks: none of them turns a refusal into an answer
+
+TRICKS: Mapping[str, Callable[[str], str]] = {
+    "as it is": lambda path: path,
+    "slash before": lambda path: f"/{path}",
+    "slash after": lambda path: f"{path}/",
+    "slashes doubled": lambda path: path.replace("/", "//"),
+    "dot segment before": lambda path: f"/.{path}",
+    "dot segment after": lambda path: f"{path}/.",
+    "up from an open route": lambda path: f"/healthz/..{path}",
+    "up from an open route, encoded": lambda path: f"/healthz/%2e%2e{path}",
+    "up from an open route, slash encoded": lambda path: f"/healthz%2f..{path}",
+    "slashes encoded": lambda path: "/" + path[1:].replace("/", "%2F"),
+    "slashes encoded twice": lambda path: "/" + path[1:].replace("/", "%252F"),
+    "backslashes": lambda path: path.replace("/", "\\"),
+    "backslashes encoded": lambda path: "/" + path[1:].replace("/", "%5C"),
+    "a letter encoded": lambda path: path.replace("e", "%65"),
+    "capitals": lambda path: path.upper(),
+    "parameters": lambda path: f"{path};x=/healthz",
+    "NUL": lambda path: f"{path}%00",
+    "newline": lambda path: f"{path}%0a",
+    "space": lambda path: f"{path}%20",
+    "suffix": lambda path: f"{path}.json",
+    "fragment": lambda path: f"{path}#/healthz",
+    "absolute": lambda path: f"https://gateway.example{path}",
+    "absolute with a user": lambda path: f"https://healthz@gateway.example{path}",
+    "query": lambda path: f"{path}?path=/healthz&_method=GET",
+    "overlong dot": lambda path: f"/healthz/%c0%ae%c0%ae{path}",
+}
+HEADER_TRICKS: Mapping[str, dict[str, str]] = {
+    **{
+        name: {name: value}
+        for name, value in {
+            "x-original-url": "/healthz",
+            "x-rewrite-url": "/healthz",
+            "x-forwarded-uri": "/healthz",
+            "x-forwarded-prefix": "/healthz",
+            "x-forwarded-for": "127.0.0.1",
+            "x-real-ip": "127.0.0.1",
+            "x-forwarded-host": "127.0.0.1",
+            "x-forwarded-user": "carol",
+            "x-forwarded-email": "carol@example",
+            "x-forwarded-groups": "sallyport-admins",
+            "x-remote-user": "carol",
+            "remote_user": "carol",
+            "forwarded": "for=127.0.0.1;host=localhost",
+            "host": "127.0.0.1",
+            "authorization": "Bearer carol",
+            "x-http-method-override": "GET",
+            "x-http-method": "GET",
+            "x-method-override": "GET",
+            "upgrade": "websocket",
+            "origin": "https://gateway.example",
+        }.items()
+    },
+    "basic": {"authorization": "Basic Y2Fyb2w6Y2Fyb2w="},
+    "device without a proof": {"authorization": "Sallyport "},
+    "cookie without prefix": {"cookie": "sallyport-admin=x"},
+    "cookie empty": {"cookie": f"{ADMIN_COOKIE}="},
+    "cookie of a login": {"cookie": f"{ADMIN_COOKIE}=x; {LOGIN_COOKIE}=x"},
+}
+CLOSED = pytest.mark.parametrize(
+    "operation",
+    [operation for operation in OPERATIONS if operation.proof is not Proof.NOTHING],
+    ids=lambda o: f"{o.method} {o.path}",
+)
+
+
+@CLOSED
+def test_no_way_of_writing_an_address_gets_nobody_in(closed: Stage, operation: Operation) -> None:
+    app, before = make_app(closed.world.deployment, work=False), state(closed)
+    headers = {"content-type": operation.body or "text/plain"}
+    for name, trick in TRICKS.items():
+        for method in {operation.method, "GET", "HEAD", "OPTIONS", operation.method.lower()}:
+            answer = ask(app, method, trick(closed.path(operation)), headers)
+            assert answer.status in (400, 401, 404, 405), (name, method, answer)
+            assert "location" not in answer.headers
+    assert state(closed) == before
+
+
+@CLOSED
+def test_no_header_gets_nobody_in_nor_changes_why(closed: Stage, operation: Operation) -> None:
+    app, before = make_app(closed.world.deployment, work=False), state(closed)
+    headers = {"content-type": operation.body or "text/plain"}
+    plain = ask(app, operation.method, closed.path(operation), headers)
+    for name, more in HEADER_TRICKS.items():
+        answer = ask(app, operation.method, closed.path(operation), {**headers, **more})
+        assert answer.status == plain.status in (400, 401), (name, answer)
+    assert state(closed) == before
+
+
+@CLOSED
+def test_another_method_is_another_operation_or_none(closed: Stage, operation: Operation) -> None:
+    app = make_app(closed.world.deployment, work=False)
+    known = {o.method for o in OPERATIONS if o.path == operation.path}
+    known |= {"HEAD"} if "GET" in known else set()
+    for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "get", "X"} - known:
+        for caller in ("nobody", "an administrator's page"):
+            headers = dict(HEADERS[caller](closed, operation)) | {"x-http-method-override": operation.method}
+            answer = ask(app, method, closed.path(operation), headers)
+            assert (answer.status, answer.code) == (405, "method-not-allowed"), method
+
+
+def test_an_open_route_stays_itself_or_is_not_found(closed: Stage) -> None:
+    app = make_app(closed.world.deployment, work=False)
+    for name, trick in TRICKS.items():
+        answer = ask(app, "GET", trick("/healthz"))
+        assert (answer.status, answer.body) == (200, b"ok\n") or answer.status == 404, name
+        assert "location" not in answer.headers
+
+
+@pytest.mark.parametrize("operation", [o for o in OPERATIONS if o.method == "GET"], ids=lambda o: o.path)
+def test_head_is_refused_where_get_is(closed: Stage, operation: Operation) -> None:
+    for caller in ("nobody", "a forged cookie", "an expired administrator", NOBODYS):
+        got, asked = knock(closed, operation, caller), knock(closed, operation, caller, method="HEAD")
+        assert (asked.status < 400) == (got.status < 400), caller
