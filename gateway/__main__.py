@@ -15,7 +15,7 @@ COMMANDS = {
     "serve": "the gateway: login, policy, sessions (HTTPS)",
     "tunnel": "the data plane: WireGuard with permits and leases",
     "demo": "three hosts, real programs, six steps observed in packets",
-    "policy": "check and test policies",
+    "policy": "begin, check, test and explain policies",
 }
 """Name of each command, which is also its module in `gateway.cli`, and what it is for."""
 
