@@ -16,7 +16,7 @@ COMMANDS = {
     "tunnel": "the data plane: WireGuard with permits and leases",
     "setup-host": "make a TUN for a user, so that the tunnel runs without privilege",
     "demo": "three hosts, real programs, six steps observed in packets",
-    "policy": "check and test policies",
+    "policy": "begin, check, test and explain policies",
 }
 """Name of each command, which is also its module in `gateway.cli` (with _ for -), and what it is for."""
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from gateway.cli import explain, narration
+from gateway.cli import explain, narration, shipped
 from gateway.errors import PolicyError, Problem
 from gateway.policy import schema, trial
 from gateway.policy.load import load_policy
@@ -32,6 +33,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     explained = _add(commands, "explain", run_explain, "tell one decision: why, what would be better, what comes next")
     explain.configure(explained)
     explained.set_defaults(refuse=explained.error)
+    init_purpose = "write a commented policy for a small company, with fixtures, to begin with; nothing is overwritten"
+    init = commands.add_parser("init", help=init_purpose, description=init_purpose)
+    init.add_argument("policy", type=Path, metavar="DIR", help="a new folder, which also names the policy")
+    init.set_defaults(run=run_init)
     schema_purpose = "print the JSON Schema of policy files, for editors"
     commands.add_parser("schema", help=schema_purpose, description=schema_purpose).set_defaults(run=run_schema)
 
@@ -80,6 +85,14 @@ def run_explain(arguments: argparse.Namespace) -> int:
         _print_json(narration.as_json(told))
     else:
         print("\n".join(narration.as_text(told)))
+    return 0
+
+
+def run_init(arguments: argparse.Namespace) -> int:
+    """Write the starter policy. Status 0, or 1 through HostError when something is in the way."""
+    for file in shipped.begin(arguments.policy):
+        print(f"wrote {os.path.relpath(file)}")
+    print(f"next: sallyport policy test {arguments.policy}")
     return 0
 
 

@@ -13,7 +13,6 @@ from datetime import datetime
 
 from agent.wire import Fact
 from gateway.policy.checks import Check
-from gateway.policy.checks.composition import parts
 from gateway.policy.checks.reporting import ReportAge
 from gateway.policy.engine import Judgement, decide, decided, judgements, look
 from gateway.policy.model import Decision, Finding, Posture, Subject
@@ -153,10 +152,9 @@ def _instants(policy: Policy, posture: Posture, judged: Sequence[Judgement], *, 
 
 
 def _leaves(check: Check) -> Iterator[Check]:
-    inner = parts(check)
-    if not inner:
+    if not check.parts:
         yield check
-    for part in inner:
+    for part in check.parts:
         yield from _leaves(part)
 
 

@@ -121,6 +121,11 @@ class Check:
         if self.needs_one_of and all(getattr(self, name) is None for name in self.needs_one_of):
             raise ValueError(f"asks for nothing; it needs at least one of {', '.join(self.needs_one_of)}")
 
+    @property
+    def parts(self) -> list[Check]:
+        """The checks that this one is made of: none, for those that look at facts."""
+        return []
+
     def evaluate(self, posture: Posture, *, now: datetime) -> Outcome:
         """Judge the posture. Every kind of check has its own."""
         raise NotImplementedError

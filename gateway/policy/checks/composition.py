@@ -7,29 +7,25 @@ antivirus that nobody reported holds as little as the antivirus itself.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from datetime import datetime
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from agent.wire import Fact
-from gateway.policy import durations
 from gateway.policy.checks.check import STRICT, Check, Outcome, platform
+from gateway.policy.checks.description import described
 from gateway.policy.checks.protection import Antivirus, DiskEncryption, Firewall
 from gateway.policy.checks.reporting import AgentVersion, ReportAge
 from gateway.policy.checks.system import OsVersion, Patches
 from gateway.policy.model import LONGEST_TEXT, Posture
-from gateway.policy.versions import Requirement
 
 DEEPEST = 4
 """Levels of checks within a check, itself included: what a reviewer still holds in mind."""
 MOST_PARTS = 32
 """Checks within one check, itself included."""
-MOST_SHOWN = 160
-"""Characters of one part's description."""
 
 OUTERMOST = ("otherwise", "warn", "grace", "severity", "platforms", "groups", "devices", "owner", "link")
 """Keys of a check that a part of another cannot have."""
@@ -50,6 +46,10 @@ class AnyOf(_Composed):
 
     check: Literal["any-of"]
     of: Annotated[list[Part], Field(min_length=1)]
+
+    @property
+    def parts(self) -> list[Check]:
+        return list(self.of)
 
     def evaluate(self, posture: Posture, *, now: datetime) -> Outcome:
         looks = _looks(self.of, posture, now=now)
@@ -74,6 +74,10 @@ class AllOf(_Composed):
     check: Literal["all-of"]
     of: Annotated[list[Part], Field(min_length=1)]
 
+    @property
+    def parts(self) -> list[Check]:
+        return list(self.of)
+
     def evaluate(self, posture: Posture, *, now: datetime) -> Outcome:
         looks = _looks(self.of, posture, now=now)
         failing = [(part, outcome) for part, outcome in looks if outcome.reasons]
@@ -92,6 +96,10 @@ class Not(_Composed):
 
     check: Literal["not"]
     of: Part
+
+    @property
+    def parts(self) -> list[Check]:
+        return [self.of]
 
     def evaluate(self, posture: Posture, *, now: datetime) -> Outcome:
         ((part, inner),) = _looks([self.of], posture, now=now)
@@ -134,30 +142,11 @@ Part = Annotated[Kinds, Field(discriminator="check"), AfterValidator(_within)]
 AnyCheck = Annotated[Kinds, Field(discriminator="check"), AfterValidator(_alone)]
 
 
-def parts(check: Check) -> list[Check]:
-    """List the checks that this one is directly made of."""
-    if isinstance(check, Not):
-        return [check.of]
-    return list(check.of) if isinstance(check, AnyOf | AllOf) else []
-
-
-def described(check: Check) -> str:
-    """Say in a few words what a check asks: `antivirus (running, signatures_max_age 3d)`."""
-    own = [field.name for field in dataclasses.fields(check) if field.name not in _COMMON]
-    inner = sorted({described(part) for part in parts(check)})
-    asked = inner or [_asked(name, getattr(check, name)) for name in own if getattr(check, name) is not None]
-    joined = (" or " if isinstance(check, AnyOf) else " and " if inner else ", ").join(asked)
-    kind = str(getattr(check, "check", type(check).__name__))
-    return _cut(f"{kind} ({joined})")
-
-
 def _levels(check: Check, level: int = 1) -> Iterator[int]:
     yield level
-    for part in parts(check):
+    for part in check.parts:
         yield from _levels(part, level + 1)
 
-
-_COMMON = frozenset(field.name for field in dataclasses.fields(Check)) | {"check", "of"}
 
 Looks = list[tuple[Check, Outcome]]
 
@@ -191,21 +180,3 @@ def _each(texts: Iterable[str]) -> list[str]:
 
 def _either(texts: list[str]) -> str:
     return "; or ".join(texts)
-
-
-def _asked(name: str, value: Any) -> str:
-    return name if value is True else f"{name} {_plain(value)}"
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, timedelta):
-        return durations.show(value)
-    if isinstance(value, Requirement):
-        return value.text
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_plain(value[name])}" for name in sorted(value))
-    return ", ".join(sorted(map(_plain, value))) if isinstance(value, list) else str(value)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 1]}…"

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from agent.wire import Fact
 from gateway.policy.checks import AnyCheck, Check, Outcome
-from gateway.policy.checks.composition import described
+from gateway.policy.checks.description import described
 from gateway.policy.engine import decide
 from gateway.policy.model import LONGEST_TEXT, Posture
 from tests.unit.policy.laptop import BOB, DAY, MISSING, NOW, SECOND, office, posture, unreadable
