@@ -14,6 +14,7 @@ from gateway.policy.engine import decide
 from gateway.policy.load import loads
 from gateway.policy.model import Decision, Posture, Subject
 from gateway.policy.policy import Policy
+from gateway.policy.story import MOST_EVENTS, told
 from tests.property.drawn_policy import NOW, device, document
 from tests.property.naive_policy import Answer, Device, interpret
 
@@ -24,16 +25,19 @@ DEVICES = 50
 PARTS = 4
 
 
-def asked(policy: Policy, about: Device, now: datetime) -> Decision:
-    posture = None
-    if about.facts is not None:
-        facts = {
-            name: Fact(value, "drawn", 0.0, absent="drawn" if name in about.unreadable else None)
-            for name, value in about.facts.items()
-        }
-        posture = Posture(facts, about.received_at, about.received_at)
+def who(about: Device) -> tuple[Subject, Posture | None]:
     subject = Subject("drawn", frozenset(about.groups), about.device)
-    return decide(policy, subject, posture, now=now, failing_since=about.failing_since)
+    if about.facts is None:
+        return subject, None
+    facts = {
+        name: Fact(value, "drawn", 0.0, absent="drawn" if name in about.unreadable else None)
+        for name, value in about.facts.items()
+    }
+    return subject, Posture(facts, about.received_at, about.received_at)
+
+
+def asked(policy: Policy, about: Device, now: datetime) -> Decision:
+    return decide(policy, *who(about), now=now, failing_since=about.failing_since)
 
 
 def plain(decision: Decision) -> Answer:
@@ -76,6 +80,49 @@ def test_by_the_other_interpreter_too_nothing_changes_before_valid_until(part: i
             before = interpret(drawn, about, NOW)
             for now in (NOW + (until - NOW) * chance.random(), until - timedelta(microseconds=1)):
                 assert interpret(drawn, about, now) == before, shown(drawn, about, now)
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_the_repairs_of_a_story_are_enough_and_none_of_them_is_too_much(part: int) -> None:
+    chance = random.Random(2 * PARTS + part)
+    for _ in range(POLICIES // PARTS // 4):
+        drawn = document(chance)
+        policy = loads(json.dumps(drawn), "drawn.yaml")
+        about = device(chance)
+        about.received_at = NOW
+        for step in told(policy, *who(about), now=NOW, failing_since=about.failing_since).better:
+            names = {finding.check for finding in step.repairs}
+            assert interpret(without(drawn, names), about, NOW).tier == step.tier, shown(drawn, about, NOW)
+            for name in names:
+                left = interpret(without(drawn, names - {name}), about, NOW).tier
+                assert policy.tiers.index(left) > policy.tiers.index(step.tier), shown(drawn, about, NOW)
+
+
+def without(drawn: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    return {**drawn, "checks": {name: check for name, check in drawn["checks"].items() if name not in names}}
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_a_story_foretells_what_the_other_interpreter_says_when_its_time_has_come(part: int) -> None:
+    chance = random.Random(3 * PARTS + part)
+    for _ in range(POLICIES // PARTS // 4):
+        drawn = document(chance)
+        policy = loads(json.dumps(drawn), "drawn.yaml")
+        about = device(chance)
+        about.received_at = NOW
+        story = told(policy, *who(about), now=NOW, failing_since=about.failing_since)
+        if len(story.reporting) == MOST_EVENTS:
+            continue
+        foretold = {NOW: story.decision.tier} | {event.at: event.tier for event in story.reporting}
+        moments = {NOW + timedelta(seconds=chance.uniform(0, 5 * 86400)) for _ in range(5)}
+        before = {at - timedelta(microseconds=1) for at in foretold if at > NOW}
+        tier = story.decision.tier
+        for at in sorted({*foretold, *moments, *before}):
+            about.received_at = at
+            answer = interpret(drawn, about, at)
+            about.failing_since = answer.failing_since
+            tier = foretold.get(at, tier)
+            assert answer.tier == tier, shown(drawn, about, at)
 
 
 def test_the_draws_reach_every_tier_every_kind_of_finding_and_every_answer() -> None:

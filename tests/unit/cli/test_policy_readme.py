@@ -22,7 +22,8 @@ def test_every_command_of_the_readme_prints_what_it_says(tmp_path: Path) -> None
 
 def _played(block: str, folder: Path) -> str:
     """Run the commands of a block, and write it again with what they print."""
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    beside = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": beside, "PYTHONPATH": str(ROOT)}  # this tree, whichever one is installed
     lines = []
     for command in re.findall(r"^\$ (.*)$", block, re.MULTILINE):
         done = subprocess.run(
