@@ -172,7 +172,8 @@ class Agent:
         else:
             self._failures = 0
             schedule.reported(now=boottime(), heartbeat=_heartbeat(conversation))
-            self._board.publish("connected", verdict=conversation.verdict)
+            if self._board.publish("connected", verdict=conversation.verdict):
+                self._say("connected again")
 
     def _report(self, conversation: Conversation) -> None:
         before = conversation.verdict

@@ -14,10 +14,11 @@ COMMANDS = {
     "up": "gateway and tunnel on this machine with embedded defaults, to look around",
     "serve": "the gateway: login, policy, sessions (HTTPS)",
     "tunnel": "the data plane: WireGuard with permits and leases",
+    "setup-host": "make a TUN for a user, so that the tunnel runs without privilege",
     "demo": "three hosts, real programs, six steps observed in packets",
-    "policy": "check and test policies",
+    "policy": "begin, check, test and explain policies",
 }
-"""Name of each command, which is also its module in `gateway.cli`, and what it is for."""
+"""Name of each command, which is also its module in `gateway.cli` (with _ for -), and what it is for."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +42,7 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     for name, purpose in COMMANDS.items():
         command = commands.add_parser(name, help=purpose, description=purpose)
         if given[:1] == [name]:
-            importlib.import_module(f"gateway.cli.{name}").configure(command)
+            importlib.import_module(f"gateway.cli.{name.replace('-', '_')}").configure(command)
     return parser
 
 

@@ -57,6 +57,9 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "since": finding.since.timestamp(),
         "grace_until": finding.grace_until.timestamp() if finding.grace_until else None,
         "fix": finding.fix,
+        "explicit": finding.explicit,
+        "owner": finding.owner,
+        "link": finding.link,
     }
 
 

@@ -1,13 +1,15 @@
-"""`sallyport policy`: check policies, test them against fixtures, and print their JSON Schema. No gateway is needed."""
+"""`sallyport policy`: begin, check, test and explain policies, and print their JSON Schema. No gateway is needed."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from gateway.cli import explain, narration, shipped
 from gateway.errors import PolicyError, Problem
 from gateway.policy import schema, trial
 from gateway.policy.load import load_policy
@@ -20,7 +22,7 @@ STATUS = "exit status: 0 sound, 1 problems, 2 wrong call"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the three subcommands."""
+    """Add the subcommands."""
     parser.epilog = STATUS
     commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add(commands, "check", run_check, "show every problem of a policy as file:line:column, with what is allowed")
@@ -28,6 +30,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     test.add_argument(
         "--fixtures", type=_folder, metavar="DIR", help="their folder; otherwise tests/<name of the policy> beside it"
     )
+    explained = _add(commands, "explain", run_explain, "tell one decision: why, what would be better, what comes next")
+    explain.configure(explained)
+    explained.set_defaults(refuse=explained.error)
+    init_purpose = "write a commented policy for a small company, with fixtures, to begin with; nothing is overwritten"
+    init = commands.add_parser("init", help=init_purpose, description=init_purpose)
+    init.add_argument("policy", type=Path, metavar="DIR", help="a new folder, which also names the policy")
+    init.set_defaults(run=run_init)
     schema_purpose = "print the JSON Schema of policy files, for editors"
     commands.add_parser("schema", help=schema_purpose, description=schema_purpose).set_defaults(run=run_schema)
 
@@ -61,6 +70,30 @@ def run_test(arguments: argparse.Namespace) -> int:
         print("\n".join(line for done in trials for line in _as_text(done)))
         print(f"{len(trials)} fixtures of {policy.name}: {len(trials) - wrong} as expected, {wrong} otherwise")
     return 1 if wrong else 0
+
+
+def run_explain(arguments: argparse.Namespace) -> int:
+    """Tell one decision. Status 0 whatever it is, 1 when there is nothing to tell."""
+    wrong = explain.wrong_call(arguments)
+    if wrong is not None:
+        arguments.refuse(wrong)
+    try:
+        told = explain.explained(arguments, load_policy(arguments.policy))
+    except PolicyError as error:
+        return _unsound(error, as_json=arguments.json)
+    if arguments.json:
+        _print_json(narration.as_json(told))
+    else:
+        print("\n".join(narration.as_text(told)))
+    return 0
+
+
+def run_init(arguments: argparse.Namespace) -> int:
+    """Write the starter policy. Status 0, or 1 through HostError when something is in the way."""
+    for file in shipped.begin(arguments.policy):
+        print(f"wrote {os.path.relpath(file)}")
+    print(f"next: sallyport policy test {arguments.policy}")
+    return 0
 
 
 def run_schema(_arguments: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-import gateway
+from gateway.cli import shipped
 from gateway.errors import SettingsError
 from gateway.settings import Settings
 from gateway.web import journal
@@ -43,10 +43,8 @@ def _policy(*, development: bool) -> Path:
 
 
 def demo_policy() -> Path:
-    """The folder of the policy for machines that only look around: inside the installed package, or beside it."""
-    package = Path(gateway.__file__).parent
-    installed, cloned = package / "_policies" / "demo", package.parent / "policies" / "demo"
-    return installed if installed.is_dir() else cloned
+    """The folder of the policy for machines that only look around."""
+    return shipped.policies() / "demo"
 
 
 def _development_issuer(settings: Settings, *, development: bool) -> str:

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from gateway.settings import Settings
-from gateway.tunnel import host
+from gateway.tunnel import host, privilege
 from gateway.tunnel.__main__ import choose_transforms
 from gateway.tunnel.__main__ import run as run_tunnel
 
@@ -20,9 +20,16 @@ def run(_arguments: argparse.Namespace) -> int:
     settings = Settings.from_environment()
 
     def ready(interface: str) -> None:
-        host.prepare(interface, settings.tunnel_addresses, settings.tunnel_mtu)
+        become_ready = host.prepare if privilege.has(privilege.NET_ADMIN) else host.check
+        become_ready(interface, settings.tunnel_addresses, settings.tunnel_mtu)
         print(f"tunnel ready on {interface}", file=sys.stderr, flush=True)
 
     transforms = choose_transforms(settings.transforms)
-    run_tunnel(settings.tunnel_interface, transforms=transforms, mtu=settings.tunnel_mtu, ready=ready)
+    run_tunnel(
+        settings.tunnel_interface,
+        transforms=transforms,
+        mtu=settings.tunnel_mtu,
+        port=settings.tunnel_endpoint[1],
+        ready=ready,
+    )
     return 0

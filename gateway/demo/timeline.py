@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-REMEMBERED_NOTES: Final = 8
+REMEMBERED_NOTES: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Timeline:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _picture(self) -> Group:
-        notes = (Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in self._notes[-REMEMBERED_NOTES:])
+        notes = (Text(line, style="dim", overflow="fold") for line in self._notes[-REMEMBERED_NOTES:])
         return Group(table(self._names, self.steps), *notes)
 
 

@@ -9,6 +9,8 @@ class Drop(enum.Enum):
     """Every reason. The value is its name at the seam: `drop_<value>` in UAPI and in metrics."""
 
     # from the network, before anything is known about the sender
+    KERNEL = "kernel"
+    """By the kernel at the UDP sockets: malformed, or no room in the buffer. It does not tell them apart."""
     UNKNOWN_TYPE = "unknown_type"
     WRONG_LENGTH = "wrong_length"
     WRONG_MAC1 = "wrong_mac1"

@@ -235,6 +235,17 @@ def _whole(packet: bytes) -> bool:
     return not packet[6] & 0x3F and not packet[7] and checksum.holds(ones_sum(packet[:20]))
 
 
+def _ends(packet: bytes, start: int) -> bytes:
+    """Addresses and ports: they lie side by side in both versions of IP."""
+    return packet[start - (8 if start == 20 else 32) : start + 4]
+
+
+def _sound(packet: bytes, start: int, protocol: int) -> bool:
+    """Whether the transport checksum holds. The addresses of the pseudo-header lie right before the transport header."""
+    covered = packet[start - (8 if start == 20 else 32) :]
+    return checksum.holds(ones_sum(covered) + protocol + len(packet) - start)
+
+
 def _tcp_segment(packet: bytes) -> _Segment | None:
     """Read a data segment that carries no flag but ACK and PSH; anything else stays by itself."""
     v4 = packet[0] >> 4 == 4
@@ -245,11 +256,10 @@ def _tcp_segment(packet: bytes) -> _Segment | None:
     flags = packet[start + 13]
     if flags & ~PSH != ACK or end >= len(packet) or end < start + 20:
         return None
-    addresses = packet[12:20] if v4 else packet[8:40]
-    if not checksum.holds(ones_sum(addresses) + ip.TCP + len(packet) - start + ones_sum(packet[start:])):
+    if not _sound(packet, start, ip.TCP):
         return None
     network = packet[1:2] + packet[6:10] if v4 else packet[:4] + packet[6:8]
-    key = (network, addresses, packet[start : start + 4], packet[start + 8 : start + 13], packet[start + 14 : start + 16], packet[start + 18 : end])  # fmt: skip
+    key = (network, _ends(packet, start), packet[start + 8 : start + 13], packet[start + 14 : start + 16], packet[start + 18 : end])  # fmt: skip
     sequence = int.from_bytes(packet[start + 4 : start + 8], "big")
     return _Segment(key, start, end, sequence, flags & PSH != 0, memoryview(packet)[end:])
 
@@ -261,10 +271,9 @@ def _udp_segment(packet: bytes) -> _Segment | None:
         return None
     if len(packet) <= start + 8 or packet[start + 4 : start + 6] != (len(packet) - start).to_bytes(2, "big"):
         return None
-    addresses = packet[12:20] if v4 else packet[8:40]
     if packet[start + 6 : start + 8] == b"\0\0":
         return None  # without a checksum, a split would invent one
-    if not checksum.holds(ones_sum(addresses) + ip.UDP + len(packet) - start + ones_sum(packet[start:])):
+    if not _sound(packet, start, ip.UDP):
         return None
     network = packet[1:2] + packet[6:10] if v4 else packet[:4] + packet[6:8]
-    return _Segment((network, addresses, packet[start : start + 4]), start, start + 8, 0, False, memoryview(packet)[start + 8 :])  # fmt: skip
+    return _Segment((network, _ends(packet, start)), start, start + 8, 0, False, memoryview(packet)[start + 8 :])  # fmt: skip

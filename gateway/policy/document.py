@@ -7,7 +7,6 @@ The JSON Schema for editors is made from these classes.
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import field
 from datetime import timedelta
 from ipaddress import ip_network
@@ -17,31 +16,21 @@ from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSch
 from pydantic.dataclasses import dataclass
 
 from gateway.policy import durations
-from gateway.policy.checks import KINDS, AnyCheck
+from gateway.policy.checks import COMPOSED, KINDS, AnyCheck
 from gateway.policy.checks.check import STRICT, Duration, Fixes
+from gateway.policy.checks.composition import OUTERMOST
+from gateway.policy.names import Group, Name
+from gateway.policy.source import Path
+from gateway.policy.validation import keys
 
 LONGEST_LEASE = timedelta(minutes=15)
 """A stolen laptop that is switched off keeps its access for one lease."""
 SHORTEST_LEASE = timedelta(seconds=5)
 
-NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 CIDR = r"^[0-9A-Fa-f.:]+(?:/(?:0|[1-9][0-9]{0,2}))?$"
 """No netmasks, of which 0.0.0.0 would mean everything, and no zones."""
 PORTS = r"^(?:tcp|udp)(?:/[0-9]{1,5}(?:-[0-9]{1,5})?)?$|^icmp$|^icmpv6$"
 RATE = r"^[1-9][0-9]{0,5}[kMG]bit$"
-
-
-def _name(text: str) -> str:
-    if not re.fullmatch(NAME, text):
-        raise ValueError("is not a name; allowed are up to 63 of a-z 0-9 . _ - beginning with a letter or digit")
-    return text
-
-
-def _group(text: str) -> str:
-    sound = 0 < len(text) <= 200 and text.isprintable() and text == text.strip()
-    if not sound or unicodedata.normalize("NFC", text) != text:
-        raise ValueError("is not a group; allowed are up to 200 printable characters (NFC) without space around them")
-    return text
 
 
 def _network(text: str) -> str:
@@ -69,8 +58,6 @@ def _rate(text: object) -> int:
     return int(text[:-4]) * {"k": 10**3, "M": 10**6, "G": 10**9}[text[-4]]
 
 
-Name = Annotated[str, Strict(), AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": NAME})]
-Group = Annotated[str, Strict(), AfterValidator(_group)]
 Network = Annotated[
     str,
     Strict(),
@@ -150,17 +137,19 @@ class Document:
     limits: list[Limit] = field(default_factory=list)
 
 
-def class_at(path: tuple[str | int, ...]) -> type | None:
-    """Say which class describes the mapping at a pydantic error location, to list the keys that it may have."""
+def keys_at(path: Path) -> list[str]:
+    """List the keys that the mapping at a pydantic error location may have."""
     match path:
         case ():
-            return Document
+            return keys(Document)
         case ("session",):
-            return SessionRules
+            return keys(SessionRules)
+        case ("checks", *_, "fix", _):
+            return keys(Fixes)
         case ("checks", _, str(kind)):
-            return KINDS.get(kind)
-        case ("checks", _, _, "fix", _):
-            return Fixes
+            return keys(KINDS.get(kind) or COMPOSED.get(kind))
+        case ("checks", *_, str(kind)):
+            return [name for name in keys(KINDS.get(kind) or COMPOSED.get(kind)) if name not in OUTERMOST]
         case (str(section), _):
-            return {"resources": Resource, "access": Grant, "limits": Limit}.get(section)
-    return None
+            return keys({"resources": Resource, "access": Grant, "limits": Limit}.get(section))
+    return []

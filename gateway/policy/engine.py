@@ -1,8 +1,11 @@
 """The judgement: policy, subject and posture to a decision. Pure, total, and the same on every replica.
 
-1. Every check looks at the posture. A missing fact fails, and so does a check that breaks.
+1. Every check that concerns the device looks at the posture. A missing fact fails, and so does a check that breaks. A
+   check concerns everybody unless it names platforms, groups or devices, and then whoever is among all that it names; a
+   device that does not say which of the known platforms it is, is among them all.
 2. A failing check has been failing since the first failure seen (`failing_since`), and is in grace until then + `grace`.
-   A check that recovers keeps that instant until its grace would have ended, so that flapping never restarts a grace.
+   A check that recovers, or ceases to concern the device, keeps that instant until its grace would have ended, so that
+   flapping never restarts a grace.
 3. The tier is the worst `otherwise` among the failing checks that are out of grace.
 4. A report that is older than MAXIMUM_REPORT_AGE adds a finding that leads to `session.without_report`. No report at all
    is the worst tier of a session: nobody has a credential before the first one, and a policy that denied here would
@@ -15,18 +18,34 @@ the new answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from gateway.policy.checks import PLATFORM, Check, Outcome
+from agent.wire import Fact
+from gateway.policy.checks import Check, Outcome, platform
 from gateway.policy.checks.reporting import ReportAge
 from gateway.policy.document import LONGEST_LEASE
-from gateway.policy.model import REPORT, Decision, Finding, Posture, Subject
-from gateway.policy.policy import Policy
+from gateway.policy.model import LONGEST_TEXT, REPORT, Decision, Finding, Posture, Subject
+from gateway.policy.policy import Policy, concerns
 
 MAXIMUM_REPORT_AGE = LONGEST_LEASE
 """No session outlives its lease without a report, so an older one is not of a live session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one check comes to: a finding or none, since when it fails, and when time could change that.
+
+    `concerned` False: the check says nothing about this device. `evidence` are the facts that it looked at.
+    """
+
+    check: str
+    finding: Finding | None
+    since: datetime | None
+    changes_at: datetime | None
+    evidence: Mapping[str, Fact] = field(default_factory=dict)
+    concerned: bool = True
 
 
 def decide(
@@ -38,8 +57,32 @@ def decide(
     failing_since: Mapping[str, datetime] | None = None,
 ) -> Decision:
     """Judge `posture` at `now`. `failing_since` is that of the previous decision about the same device."""
+    return decided(policy, subject, judgements(policy, subject, posture, now=now, failing_since=failing_since), now=now)
+
+
+def judgements(
+    policy: Policy,
+    subject: Subject,
+    posture: Posture | None,
+    *,
+    now: datetime,
+    failing_since: Mapping[str, datetime] | None = None,
+) -> list[Judgement]:
+    """Hold the report and every check against the posture, in the order of their names."""
     before = failing_since or {}
-    judged = list(_judgements(policy, posture, before, now=now))
+    if posture is None:
+        # Nothing was seen to fail, so no grace begins and none is forgotten.
+        known = ((name, since) for name, since in before.items() if name in policy.checks)
+        unreported = _unreported(policy, min(before.get(REPORT, now), now))
+        return [unreported, *(Judgement(name, None, min(since, now), None) for name, since in known)]
+    return [
+        _report(policy, posture, now=now),
+        *(_judgement(policy, name, subject, posture, before.get(name), now=now) for name in policy.checks),
+    ]
+
+
+def decided(policy: Policy, subject: Subject, judged: Sequence[Judgement], *, now: datetime) -> Decision:
+    """Draw the conclusion from the judgements about one device."""
     findings = tuple(j.finding for j in judged if j.finding is not None)
     tier = policy.worst([finding.tier for finding in findings if finding.effective])
     resources = policy.reachable(subject, tier)
@@ -57,78 +100,85 @@ def decide(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Judgement:
-    """What one check comes to: a finding or none, since when it fails, and when time could change that."""
-
-    check: str
-    finding: Finding | None
-    since: datetime | None
-    changes_at: datetime | None
-
-
-def _judgements(
-    policy: Policy, posture: Posture | None, before: Mapping[str, datetime], *, now: datetime
-) -> Iterator[_Judgement]:
-    if posture is None:
-        yield _unreported(policy, min(before.get(REPORT, now), now))
-        # Nothing was seen to fail, so no grace begins and none is forgotten.
-        known = ((name, since) for name, since in before.items() if name in policy.checks)
-        yield from (_Judgement(name, None, min(since, now), None) for name, since in known)
-        return
-    yield _report(policy, posture, now=now)
-    for name, check in policy.checks.items():
-        yield _judgement(policy, name, check, posture, before.get(name), now=now)
-
-
-def _unreported(policy: Policy, since: datetime) -> _Judgement:
+def _unreported(policy: Policy, since: datetime) -> Judgement:
     finding = Finding(REPORT, "the device has not reported yet", policy.worst_tier, True, since, None, None)
-    return _Judgement(REPORT, finding, since, None)
+    return Judgement(REPORT, finding, since, None)
 
 
-def _report(policy: Policy, posture: Posture, *, now: datetime) -> _Judgement:
+def _report(policy: Policy, posture: Posture, *, now: datetime) -> Judgement:
     outcome = ReportAge(check="report-age", max_age=MAXIMUM_REPORT_AGE, warn=True).evaluate(posture, now=now)
     if not outcome.reasons:
-        return _Judgement(REPORT, None, None, outcome.changes_at)
+        return Judgement(REPORT, None, None, outcome.changes_at)
     tier = policy.session.without_report or policy.worst_tier
     since = posture.received_at + MAXIMUM_REPORT_AGE
-    fix = ReportAge.default_fixes.get(_platform(posture) or "")
-    return _Judgement(
+    fix = ReportAge.default_fixes.get(platform(posture) or "")
+    return Judgement(
         REPORT, Finding(REPORT, outcome.reasons[0], tier, True, since, None, fix), None, outcome.changes_at
     )
 
 
 def _judgement(
-    policy: Policy, name: str, check: Check, posture: Posture, before: datetime | None, *, now: datetime
-) -> _Judgement:
-    outcome = _outcome(check, posture, now=now)
+    policy: Policy, name: str, subject: Subject, posture: Posture, before: datetime | None, *, now: datetime
+) -> Judgement:
+    check = policy.checks[name]
+    concerned = _concerns(check, subject, posture)
+    outcome = look(check, posture, now=now) if concerned else Outcome((), None, {})
     since = min(before, now) if before is not None else now if outcome.reasons else None
     grace_until = since + check.grace if since is not None and check.grace is not None else None
     in_grace = grace_until is not None and now < grace_until
     changes = [at for at in (outcome.changes_at, grace_until if in_grace else None) if at is not None]
+    changes_at = min(changes, default=None)
     if not outcome.reasons:
-        return _Judgement(name, None, since if in_grace else None, min(changes, default=None))
+        return Judgement(name, None, since if in_grace else None, changes_at, outcome.evidence, concerned)
     assert since is not None
-    finding = Finding(
+    finding = _finding(
+        policy, name, outcome, platform(posture), since=since, grace_until=grace_until, in_grace=in_grace
+    )
+    return Judgement(name, finding, since, changes_at, outcome.evidence)
+
+
+def _finding(
+    policy: Policy,
+    name: str,
+    outcome: Outcome,
+    family: str | None,
+    *,
+    since: datetime,
+    grace_until: datetime | None,
+    in_grace: bool,
+) -> Finding:
+    check = policy.checks[name]
+    fix = check.fix_for(family, outcome.values)
+    return Finding(
         check=name,
-        reason="; ".join(outcome.reasons),
+        reason=_told("; ".join(outcome.reasons)),
         tier=check.otherwise or policy.tiers[0],
         effective=not (check.warn or in_grace),
         since=since,
         grace_until=grace_until,
-        fix=check.fix_for(_platform(posture), outcome.values),
+        fix=_told(fix) if fix else None,
         evidence=outcome.evidence,
+        explicit=check.severity is not None,
+        owner=check.owner,
+        link=check.link,
     )
-    return _Judgement(name, finding, since, min(changes, default=None))
 
 
-def _outcome(check: Check, posture: Posture, *, now: datetime) -> Outcome:
+def _concerns(check: Check, subject: Subject, posture: Posture) -> bool:
+    if check.devices is not None and subject.device not in check.devices:
+        return False
+    if check.groups is not None and not concerns(check.groups, subject):
+        return False
+    return check.platforms is None or platform(posture) in (None, *check.platforms)
+
+
+def look(check: Check, posture: Posture, *, now: datetime) -> Outcome:
+    """Evaluate one check; whatever goes wrong with it is a failure of the check."""
     try:
         return check.evaluate(posture, now=now)
     except Exception as error:  # a broken check must fail, never pass and never take the gateway down
         return Outcome((f"the check could not be evaluated ({type(error).__name__})",), None, {})
 
 
-def _platform(posture: Posture) -> str | None:
-    family = posture.facts.get(PLATFORM)
-    return family.value if family is not None and isinstance(family.value, str) else None
+def _told(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"

@@ -14,9 +14,10 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
 from gateway.policy.checks import FACTS
-from gateway.policy.checks.check import STRICT, Demanded, Duration, Text
-from gateway.policy.document import Group, Name
+from gateway.policy.checks.check import STRICT, Demanded, Duration
+from gateway.policy.names import Device, Group, Name, Text
 from gateway.policy.source import Path
+from gateway.policy.validation import keys
 
 UNREPORTED = "none"
 """The posture of a device that has not reported."""
@@ -39,7 +40,8 @@ def _scalar(value: object) -> object:
     return value
 
 
-def _instant(text: object) -> datetime:
+def instant(text: object) -> datetime:
+    """Read a time in UTC. Raises ValueError that says what is allowed."""
     if not isinstance(text, str) or not re.fullmatch(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", text):
         raise ValueError("is not a time; allowed is UTC, for example 2026-03-01T12:00:00Z")
     try:
@@ -71,7 +73,7 @@ Said = Annotated[
 ]
 FactName = Annotated[str, AfterValidator(_fact)]
 Facts = dict[FactName, Said]
-Instant = Annotated[datetime, BeforeValidator(_instant)]
+Instant = Annotated[datetime, BeforeValidator(instant)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -101,6 +103,7 @@ class Fixture:
     posture: Annotated[Annotated[Name, Tag("name")] | Annotated[Facts, Tag("facts")], _one_or_other("name", "facts")]
     expect: Expectation
     but: Facts = field(default_factory=dict)
+    device: Device | None = None
     at: Instant = BEGINNING
     report_age: Duration = timedelta()
     failing_for: dict[Name, Duration] = field(default_factory=dict)
@@ -114,8 +117,12 @@ class FixtureFile:
     fixtures: Annotated[list[Fixture], Field(min_length=1)] | None = None
 
 
-def class_at(path: Path) -> type | None:
-    """Say which class describes the mapping at a pydantic error location, to list the keys that it may have."""
+def keys_at(path: Path) -> list[str]:
+    """List the keys that the mapping at a pydantic error location may have."""
+    return keys(_class_at(path))
+
+
+def _class_at(path: Path) -> type | None:
     match path:
         case ():
             return FixtureFile

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from gateway.errors import PolicyError, Problem
 from gateway.policy import references
-from gateway.policy.document import Document, SessionRules, class_at
+from gateway.policy.document import Document, SessionRules, keys_at
 from gateway.policy.policy import Policy
 from gateway.policy.source import MAX_BYTES, Source, parse
 from gateway.policy.validation import validate
@@ -75,7 +75,7 @@ def _policy(parts: Iterable[tuple[str, bytes]]) -> Policy:
         except PolicyError as error:
             problems += error.problems
     whole = not problems  # what an unreadable file would have said is not missing elsewhere
-    documents = [validate(_DOCUMENT, source, class_at) for source in sources]
+    documents = [validate(_DOCUMENT, source, keys_at) for source in sources]
     problems += chain.from_iterable(source.problems for source in sources)
     if whole:
         problems += references.problems(sources)

@@ -18,6 +18,9 @@ EVERYONE = "everyone"
 REPORT = "report"
 """The name of the finding about the report itself, which no policy has to ask for."""
 
+LONGEST_TEXT = 2000
+"""Characters of a reason or a fix: an agent refuses an answer with longer ones."""
+
 
 class EvidenceGrade(enum.IntEnum):
     """How far a fact can be trusted; a higher grade is better evidence."""
@@ -56,7 +59,8 @@ class Finding:
     """Why a check failed, in one sentence, and what to do about it.
 
     `tier` is where the finding leads. It does so only when `effective`: a finding in grace (until `grace_until`) or of
-    a check that only warns is shown and changes nothing. `since` is the first failure seen.
+    a check that only warns is shown and changes nothing. `since` is the first failure seen. `explicit` findings know no
+    grace. `owner` and `link` say who answers for the check, and where its reason is written down.
     """
 
     check: str
@@ -67,6 +71,9 @@ class Finding:
     grace_until: datetime | None
     fix: str | None
     evidence: Mapping[str, Fact] = field(default_factory=dict)
+    explicit: bool = False
+    owner: str | None = None
+    link: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

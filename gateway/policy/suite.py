@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from gateway.errors import PolicyError, Problem
-from gateway.policy.fixture import UNREPORTED, Facts, Fixture, FixtureFile, class_at
+from gateway.policy.fixture import UNREPORTED, Facts, Fixture, FixtureFile, keys_at
 from gateway.policy.load import files, read
 from gateway.policy.model import REPORT
 from gateway.policy.policy import Policy
@@ -51,7 +51,7 @@ def load_fixtures(folder: File, policy: Policy) -> list[Case]:
             sources.append(parse(read(file), str(file)))
         except PolicyError as error:
             problems += error.problems
-    read_files = [(source, validate(_FILE, source, class_at)) for source in sources]
+    read_files = [(source, validate(_FILE, source, keys_at)) for source in sources]
     problems += [problem for source in sources for problem in source.problems]
     if not problems:
         sound = [(source, content) for source, content in read_files if content is not None]

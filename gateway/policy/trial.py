@@ -34,17 +34,23 @@ class Trial:
 def hold(policy: Policy, case: Case) -> Trial:
     """Decide about the case as the gateway would about a device."""
     fixture = case.fixture
-    decision = decide(
-        policy,
-        Subject(fixture.user.name, frozenset(fixture.user.groups), SOURCE),
-        _posture(case),
-        now=fixture.at,
-        failing_since={check: fixture.at - age for check, age in fixture.failing_for.items()},
-    )
+    decision = decide(policy, subject(case), posture(case), now=fixture.at, failing_since=failing_since(case))
     return Trial(case, decision, tuple(_differences(policy, case, decision)))
 
 
-def _posture(case: Case) -> Posture | None:
+def subject(case: Case) -> Subject:
+    """Name whom the case is about."""
+    fixture = case.fixture
+    return Subject(fixture.user.name, frozenset(fixture.user.groups), fixture.device or SOURCE)
+
+
+def failing_since(case: Case) -> dict[str, datetime]:
+    """Say since when checks of the case have been failing."""
+    return {check: case.fixture.at - age for check, age in case.fixture.failing_for.items()}
+
+
+def posture(case: Case) -> Posture | None:
+    """Make the posture that the case describes; None when the device has not reported."""
     if case.facts is None:
         return None
     at = case.fixture.at
@@ -117,6 +123,9 @@ def shown(decision: Decision) -> Mapping[str, Any]:
                 "effective": finding.effective,
                 "grace_until": finding.grace_until.isoformat() if finding.grace_until else None,
                 "fix": finding.fix,
+                "explicit": finding.explicit,
+                "owner": finding.owner,
+                "link": finding.link,
             }
             for finding in decision.findings
         ],

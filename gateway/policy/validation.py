@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -13,7 +13,8 @@ from gateway.policy.source import Path, Source
 
 T = TypeVar("T")
 
-ClassAt = Callable[[Path], type | None]
+KeysAt = Callable[[Path], Sequence[str]]
+"""Lists the keys that the mapping at one of pydantic's error locations may have."""
 
 _KINDS = {
     "string_type": "must be a text; put it in quotes if it looks like a number",
@@ -23,24 +24,26 @@ _KINDS = {
     "list_type": "must be a list",
     "dict_type": "must be a mapping of names to values",
     "dataclass_type": "must be a mapping",
+    "model_attributes_type": "must be a mapping",
+    "string_too_short": "is empty; allowed is a text",
 }
 
 
-def validate(adapter: TypeAdapter[T], source: Source, class_at: ClassAt) -> T | None:
+def validate(adapter: TypeAdapter[T], source: Source, keys_at: KeysAt) -> T | None:
     """Make the value, or add to `source.problems` everything that is wrong with it."""
     try:
         return adapter.validate_python(source.data)
     except ValidationError as error:
-        source.problems += [_problem(source, detail, class_at) for detail in error.errors(include_url=False)]
+        source.problems += [_problem(source, detail, keys_at) for detail in error.errors(include_url=False)]
         return None
 
 
-def _problem(source: Source, detail: Mapping[str, Any], class_at: ClassAt) -> Problem:
+def _problem(source: Source, detail: Mapping[str, Any], keys_at: KeysAt) -> Problem:
     tag = (detail["ctx"]["discriminator"].strip("'"),) if detail["type"] == "union_tag_invalid" else ()
     path = _written(source, detail["loc"] + tag)
     unknown = detail["type"] in ("unexpected_keyword_argument", "extra_forbidden")
     shown = ".".join(str(part) for part in path)
-    text = _text(detail, class_at)
+    text = _text(detail, keys_at)
     return source.problem(path, f"{shown}: {text}" if shown else text, at_key=unknown or "[key]" in detail["loc"])
 
 
@@ -53,11 +56,13 @@ def _written(source: Source, location: Path) -> Path:
     return path
 
 
-def _text(detail: Mapping[str, Any], class_at: ClassAt) -> str:
+def _text(detail: Mapping[str, Any], keys_at: KeysAt) -> str:
     location, value, context = detail["loc"], detail["input"], detail.get("ctx", {})
     match detail["type"]:
         case "unexpected_keyword_argument" | "extra_forbidden":
-            return f"is not a key; allowed are {_keys(class_at(location[:-1]))}"
+            return f"is not a key; allowed are {', '.join(keys_at(location[:-1])) or 'none here'}"
+        case "literal_error":
+            return f"{_shown(value)} is unknown; allowed is {context['expected'].replace(chr(39), '')}".lstrip()
         case "missing":
             return f"needs the key {location[-1]}"
         case "union_tag_not_found":
@@ -68,8 +73,6 @@ def _text(detail: Mapping[str, Any], class_at: ClassAt) -> str:
             return f"has {context['actual_length']} entries; allowed are {context['min_length']} or more"
         case "too_long" | "string_too_long":
             return f"is too long; allowed are {context['max_length']}"
-        case "string_too_short":
-            return "is empty; allowed is a text"
         case "greater_than_equal" | "less_than_equal":
             return f"{_shown(value)} is out of range; allowed is {detail['msg'].removeprefix('Input should be ')}"
         case "value_error":
@@ -78,8 +81,9 @@ def _text(detail: Mapping[str, Any], class_at: ClassAt) -> str:
             return _KINDS.get(kind, str(detail["msg"]))
 
 
-def _keys(described: type | None) -> str:
-    return ", ".join(f.name for f in dataclasses.fields(described)) if described else "none here"
+def keys(described: type | None) -> list[str]:
+    """List the keys of the mapping that a dataclass describes."""
+    return [field.name for field in dataclasses.fields(described)] if described else []
 
 
 def _shown(value: object) -> str:

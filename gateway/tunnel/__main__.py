@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import sys
@@ -10,8 +11,10 @@ from collections.abc import Callable, Sequence
 
 from agent.wire import AGENT_VERSION
 from gateway.errors import GatewayError, HostError, SettingsError
+from gateway.tunnel import privilege, seccomp
 from gateway.tunnel.control import ControlSocket
-from gateway.tunnel.loop import Pump
+from gateway.tunnel.loop import Pump, boottime
+from gateway.tunnel.rehearsal import rehearse
 from gateway.tunnel.tun import DEFAULT_MTU, Tun
 from gateway.wireguard.transforms import NAMES, Transforms, choose
 
@@ -33,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if parsed.version:
             print(f"sallyport-tunnel {AGENT_VERSION} (transforms: {chosen.NAME})")
             return 0
-        run(parsed.interface, transforms=chosen, ready=_stay if foreground else _daemonise)
+        run(parsed.interface, transforms=chosen, deputy=True, ready=_stay if foreground else _daemonise)
     except GatewayError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -52,22 +55,41 @@ def choose_transforms(name: str | None) -> Transforms:
         ) from None
 
 
-def run(interface: str, *, transforms: Transforms, mtu: int = DEFAULT_MTU, ready: Callable[[str], None]) -> None:
-    """Make the interface and pump until it ends. `ready` is called with its name once it can be configured."""
+def run(
+    interface: str,
+    *,
+    transforms: Transforms,
+    mtu: int = DEFAULT_MTU,
+    port: int = 0,
+    deputy: bool = False,
+    ready: Callable[[str], None],
+) -> None:
+    """Make the interface, drop all privilege, and pump until it ends.
+
+    `ready` is called with its name once it can be configured, the privilege still there. A `deputy` process keeps the
+    privilege of opening sockets: for other ports below 1024, for fwmark, for large buffers on another port than `port`.
+    """
     if not re.fullmatch(r"[A-Za-z0-9_=+.-]{1,15}", interface):
         raise HostError(f"{interface!r} is no interface name; allowed are 1 to 15 letters, digits and _=+.-")
+    if not seccomp.supported():
+        print("no seccomp filter: it is for x86_64 and aarch64 only", file=sys.stderr)
+    rehearse(transforms, now=boottime())
     tun = Tun(interface, mtu)
     try:
         control = ControlSocket(tun.name)
-        pump = Pump(tun, control, transforms)
+        pump = Pump(tun, control, transforms, port=port)
     except BaseException:
         tun.close()
         raise
-    try:
+    with contextlib.closing(pump):
         ready(tun.name)
-        pump.run()
-    finally:
-        pump.close()
+        kept = privilege.confine(deputy=deputy)
+        if kept is None:
+            pump.run()
+        else:
+            pump.opener = kept
+            with contextlib.closing(kept):
+                pump.run()
 
 
 def _stay(_interface: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -24,22 +25,21 @@ def socket_path(interface: str) -> Path:
 
 
 class ControlSocket:
-    """The listening socket. Only root and the group of its folder may connect: whoever can, holds the keys."""
+    """The listening socket. Only its user, root and the group of its folder may connect: whoever can, holds the keys."""
 
     def __init__(self, interface: str) -> None:
         """Listen. Raises HostError when another process already serves this interface."""
         self._path = socket_path(interface)
-        self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        _refuse_second(self._path, interface)
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        before = os.umask(0o117)
         try:
-            self.sock.bind(str(self._path))
-        finally:
-            os.umask(before)
-        os.chown(self._path, -1, self._path.parent.stat().st_gid)
+            self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            _refuse_second(self._path, interface)
+            self.sock = _listen(self._path)
+        except PermissionError as error:
+            raise HostError(
+                f"{self._path}: {error.strerror}; run `sallyport setup-host --user {os.geteuid()}` as root, "
+                "and make the user a member of the folder's group"
+            ) from None
         self._inode = self._path.stat().st_ino
-        self.sock.listen(16)
 
     def exists(self) -> bool:
         """Say whether the socket is still where it was put; removing it is how an interface is taken down."""
@@ -47,11 +47,26 @@ class ControlSocket:
             return self._path.stat().st_ino == self._inode
         except FileNotFoundError:
             return False
+        except PermissionError:  # the folder was given to another user since
+            return True
 
     def close(self) -> None:
         self.sock.close()
-        if self.exists():
-            self._path.unlink()
+        with contextlib.suppress(PermissionError):  # the folder belongs to another user, and root has no power left
+            if self.exists():
+                self._path.unlink()
+
+
+def _listen(path: Path) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    before = os.umask(0o117)
+    try:
+        sock.bind(str(path))
+    finally:
+        os.umask(before)
+    os.chown(path, -1, path.parent.stat().st_gid)
+    sock.listen(16)
+    return sock
 
 
 def _refuse_second(path: Path, interface: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -17,10 +19,28 @@ def prepare(interface: str, pools: tuple[IPv4Network | IPv6Network, ...], mtu: i
     Raises HostError with what ip(8) said.
     """
     for pool in pools:
-        _ip("address", "replace", f"{pool.network_address + 1}/{pool.prefixlen}", "dev", interface)
-    _ip("link", "set", interface, "mtu", str(mtu), "up")
+        ip("address", "replace", _first(pool), "dev", interface)
+    ip("link", "set", interface, "mtu", str(mtu), "up")
     for version in {pool.version for pool in pools}:
         _forward(FORWARDING[version])
+
+
+def check(interface: str, pools: tuple[IPv4Network | IPv6Network, ...], mtu: int) -> None:
+    """Raise HostError unless everything is as `prepare` leaves it. Needs no privilege."""
+    told = json.loads(ip("-j", "address", "show", "dev", interface))[0]
+    present = {f"{each.get('local')}/{each.get('prefixlen')}" for each in told["addr_info"]}
+    missing = [str(address) for pool in pools if (address := _first(pool)) not in present]
+    missing += [] if "UP" in told["flags"] else ["link up"]
+    missing += [] if told["mtu"] == mtu else [f"mtu {mtu}"]
+    missing += [str(switch) for pool in pools if (switch := FORWARDING[pool.version]).read_text().strip() == "0"]
+    if missing:
+        raise HostError(
+            f"{interface} lacks {', '.join(missing)}: run `sallyport setup-host --user {os.geteuid()}` as root"
+        )
+
+
+def _first(pool: IPv4Network | IPv6Network) -> str:
+    return f"{pool.network_address + 1}/{pool.prefixlen}"
 
 
 def _forward(switch: Path) -> None:
@@ -31,10 +51,12 @@ def _forward(switch: Path) -> None:
         raise HostError(f"cannot turn on forwarding: {switch}: {error.strerror}; set it to 1 on the host") from None
 
 
-def _ip(*arguments: str) -> None:
+def ip(*arguments: str) -> str:
+    """Run ip(8); give what it prints. Raises HostError with its complaint."""
     try:
         done = subprocess.run(["ip", *arguments], capture_output=True, text=True, timeout=10, check=False)
     except FileNotFoundError:
         raise HostError("ip(8) is missing; install the package iproute2") from None
     if done.returncode:
         raise HostError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout

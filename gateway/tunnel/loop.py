@@ -11,11 +11,13 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from types import FrameType
 
 from gateway.packet.drop import Drop
 from gateway.packet.offload import Parts
 from gateway.tunnel.control import Client, ControlSocket
+from gateway.tunnel.opener import Here, Opener
 from gateway.tunnel.tun import FRAME, Tun
 from gateway.tunnel.udp import TRAIN, UdpSockets
 from gateway.wireguard.config import InterfaceConfig, InterfaceStatus
@@ -27,6 +29,8 @@ BATCH = 16
 """Super-packets of one side before the other gets its turn."""
 FLUSH_EVERY = 4
 """Super-packets that are packed together into trains."""
+MAX_CLIENTS = 64
+"""Connections to the control socket at a time: what comes beyond is closed at once, so that descriptors are never short."""
 TICK = 1.0
 """Seconds between two looks at what sends no event: watchers' counters and whether the socket's file is still there."""
 
@@ -39,12 +43,15 @@ def boottime() -> float:
 class Pump:
     """Moves trains between TUN and UDP until it is told to stop, the TUN is deleted or its socket removed."""
 
-    def __init__(self, tun: Tun, control: ControlSocket, transforms: Transforms) -> None:
+    def __init__(self, tun: Tun, control: ControlSocket, transforms: Transforms, *, port: int = 0) -> None:
+        """`port` is listened on until another one is asked for; 0 takes a free one."""
+        self.opener: Opener = Here()
         self._tun = tun
         self._control = control
         self._interface = Interface(now=boottime(), unix_time=time.time(), entropy=os.urandom, transforms=transforms)
         self._interface.set_offload(mtu=tun.mtu, udp=tun.udp_offload)
-        self._udp = UdpSockets()
+        self._udp = UdpSockets(port)
+        self._dropped_before = 0
         self._fwmark = 0
         self._clients: dict[int, Client] = {}
         self._waiting: deque[Transmit] = deque()
@@ -126,7 +133,7 @@ class Pump:
             if size is None:
                 break
             self._write(self._interface.send(view[:size], now=now))
-            if turn % FLUSH_EVERY == FLUSH_EVERY - 1:
+            if turn % FLUSH_EVERY == 0:  # the first goes out at once: it may be a lonely packet that somebody waits for
                 self._flush()
                 if self._waiting:
                     return
@@ -183,6 +190,9 @@ class Pump:
             sock, _ = self._control.sock.accept()
         except OSError:
             return
+        if len(self._clients) >= MAX_CLIENTS:
+            sock.close()
+            return
         client = Client(sock, configure=self._configure, status=self._status)
         self._clients[sock.fileno()] = client
         self._watch(sock.fileno(), lambda events: self._serve(client, events))
@@ -212,12 +222,13 @@ class Pump:
         if config.listen_port is not None and config.listen_port != self._udp.port:
             self._rebind(config.listen_port)
         if config.fwmark is not None:
-            self._fwmark = config.fwmark
             self._udp.mark(config.fwmark)
+            self._fwmark = config.fwmark
         self._interface.configure(config, now=boottime())
 
     def _rebind(self, port: int) -> None:
-        fresh = UdpSockets(port, self._fwmark)  # raises before anything is changed
+        fresh = UdpSockets(port, self._fwmark, self.opener)  # raises before anything is changed
+        self._dropped_before += self._udp.dropped
         for each in self._udp.sockets:
             self._unwatch(each.fileno())
         self._udp.close()
@@ -225,7 +236,9 @@ class Pump:
         self._watch_udp()
 
     def _status(self) -> InterfaceStatus:
-        return self._interface.status(now=boottime(), listen_port=self._udp.port)
+        status = self._interface.status(now=boottime(), listen_port=self._udp.port)
+        by_kernel = self._dropped_before + self._udp.dropped
+        return replace(status, drops={**status.drops, Drop.KERNEL: by_kernel}) if by_kernel else status
 
     def close(self) -> None:
         for client in self._clients.values():

@@ -25,7 +25,7 @@ FRAME = VIRTIO.size + 65_535
 
 
 class Tun:
-    """A TUN of this process. It goes away with `close`."""
+    """A TUN of this process; one that was made for its user stays after `close`, any other goes away with it."""
 
     def __init__(self, name: str, mtu: int = DEFAULT_MTU) -> None:
         """Make the device. Raises HostError that says what the machine lacks."""
@@ -35,12 +35,24 @@ class Tun:
             raise HostError(_explain(name, error)) from None
         self.name: str = self._device.name
         self.mtu = mtu
-        self._device.mtu = mtu
+        self._set_mtu(mtu)
         self._descriptor: int = self._device.fileno()
         os.set_blocking(self._descriptor, False)
         os.set_inheritable(self._descriptor, False)
         fcntl.ioctl(self._descriptor, TUNSETVNETHDRSZ, struct.pack("i", VIRTIO.size))
         self.udp_offload = self._offload()
+
+    def _set_mtu(self, mtu: int) -> None:
+        """Somebody else's TUN has its MTU already, which may not be changed without privilege."""
+        if self._device.mtu == mtu:
+            return
+        try:
+            self._device.mtu = mtu
+        except (PytunError, OSError):
+            self._device.close()
+            raise HostError(
+                f"{self.name} has another MTU than {mtu}: run `sallyport setup-host` again, as root"
+            ) from None
 
     def _offload(self) -> bool:
         """Take super-packets of both protocols, or of TCP alone before Linux 6.2. Say whether UDP is among them."""
@@ -81,7 +93,7 @@ def _explain(name: str, error: Exception) -> str:
     reasons = {
         errno.ENOENT: "there is no /dev/net/tun; load the tun module, or give the container the device",
         errno.ENXIO: "there is no TUN driver in this kernel",
-        errno.EPERM: "making a TUN needs root or CAP_NET_ADMIN",
+        errno.EPERM: "making a TUN needs root or CAP_NET_ADMIN, or a TUN that `sallyport setup-host` made for this user",
         errno.EACCES: "/dev/net/tun may not be opened; run as root or with CAP_NET_ADMIN",
         errno.EBUSY: "the interface is in use by another process",
     }

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import socket
 import struct
 
+from gateway.tunnel import filter as socket_filter
+from gateway.tunnel.opener import UDP_GRO, Here, Opener
 from gateway.wireguard.config import Endpoint
 from gateway.wireguard.outbox import Transmit
 
-UDP_SEGMENT, UDP_GRO = 103, 104
-BUFFER = 7 << 20
-"""Bytes of socket buffer that are asked for; the kernel may give less."""
+UDP_SEGMENT = 103
 TRAIN = 65_536
 _ANCILLARY = socket.CMSG_SPACE(4)
 _SEGMENT = struct.Struct("=H")
@@ -23,37 +22,24 @@ _NO_OFFLOAD = (errno.EIO, errno.EINVAL, errno.EMSGSIZE, errno.ENOPROTOOPT)
 class UdpSockets:
     """Both families on the same port. IPv6 is left out where the host has none."""
 
-    def __init__(self, port: int = 0, fwmark: int = 0) -> None:
+    def __init__(self, port: int = 0, fwmark: int = 0, opener: Opener | None = None) -> None:
         """Bind; port 0 takes a free one. Raises OSError, for example EADDRINUSE."""
         self._segmentation = True
-        self.sockets: list[socket.socket] = []
-        try:
-            self._bind(port)
-        except OSError:
-            self.close()
-            raise
-        self.mark(fwmark)
+        self._opener = opener or Here()
+        self.sockets = self._opener.open(port, fwmark)
+
+    @property
+    def dropped(self) -> int:
+        """What the kernel dropped: malformed, or no room in the buffer."""
+        return sum(socket_filter.dropped(each) for each in self.sockets)
 
     @property
     def port(self) -> int:
         return int(self.sockets[0].getsockname()[1])
 
-    def _bind(self, port: int) -> None:
-        v4 = _open(socket.AF_INET)
-        self.sockets.append(v4)
-        v4.bind(("0.0.0.0", port))  # noqa: S104  a WireGuard endpoint listens on every address
-        try:
-            v6 = _open(socket.AF_INET6)
-        except OSError:
-            return
-        self.sockets.append(v6)
-        v6.bind(("::", self.port))
-
     def mark(self, fwmark: int) -> None:
         """Set SO_MARK of what is sent, for policy routing; 0 takes it away."""
-        for each in self.sockets:
-            if fwmark or each.getsockopt(socket.SOL_SOCKET, socket.SO_MARK):
-                each.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, fwmark)
+        self._opener.mark(self.sockets, fwmark)
 
     def receive(self, sock: socket.socket, buffer: bytearray) -> tuple[int, int, Endpoint] | None:
         """Read one train into `buffer`: its length, the size of its datagrams, and where it came from."""
@@ -100,17 +86,3 @@ class UdpSockets:
     def close(self) -> None:
         for each in self.sockets:
             each.close()
-
-
-def _open(family: socket.AddressFamily) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    if family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    for option, forced in ((socket.SO_RCVBUF, 33), (socket.SO_SNDBUF, 32)):
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, forced, BUFFER)  # SO_*BUFFORCE goes over the system's limit, as root
-        except OSError:
-            sock.setsockopt(socket.SOL_SOCKET, option, BUFFER)
-    with contextlib.suppress(OSError):  # before Linux 5.0: every datagram is a train of one
-        sock.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
-    return sock

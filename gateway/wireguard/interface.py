@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from gateway.packet.drop import Drop
 from gateway.packet.offload import Parts
+from gateway.wireguard import inheritance
 from gateway.wireguard.config import Endpoint, InterfaceConfig, InterfaceStatus, PeerConfig
 from gateway.wireguard.events import Event, Kind
 from gateway.wireguard.handshaking import Handshaking
@@ -38,6 +39,7 @@ class Interface:
         self._transport = Transport(self._state, self._handshaking)
         self._listen_port = 0
         self._fwmark = 0
+        inheritance.die_on_fork(self)
 
     @property
     def drops(self) -> Counter[Drop]:
@@ -62,6 +64,14 @@ class Interface:
                 self._state.remove_peer(peer)
         for change in config.peers:
             self._configure_peer(change, now=now)
+
+    def forget(self) -> None:
+        """Lose the private key, every peer with its keys, and whatever was to be sent under them."""
+        self._state.key = None
+        self._handshaking.key_changed()
+        for peer in list(self._state.peers.values()):
+            self._state.remove_peer(peer)
+        self._state.outbox.take()
 
     def _set_private_key(self, private: bytes) -> None:
         state = self._state

@@ -94,6 +94,15 @@ def test_a_watcher_is_told_counters_every_second_and_slow_ones_do_no_harm(end: E
     assert uapi(end.interface, "get=1\n\n").endswith("errno=0\n\n")
 
 
+def test_what_the_kernel_drops_at_the_udp_sockets_is_shown_also_after_a_change_of_port(end: End) -> None:
+    for port, expected in ((51999, 3), (52000, 6)):
+        wg("set", end.interface, "listen-port", str(port))
+        with end.host.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            for _ in range(3):
+                stranger.sendto(b"nonsense", ("127.0.0.1", port))
+        assert f"drop_kernel={expected}\n" in uapi(end.interface, "get=1\n\n")
+
+
 def test_only_root_and_its_group_may_connect(end: End) -> None:
     found = (SOCKETS / f"{end.interface}.sock").stat()
     assert found.st_mode & 0o777 == 0o660

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
-
-from gateway.policy.checks.check import PLATFORM, Check, Outcome
+from gateway.policy.checks.check import PLATFORM, Check, Outcome, platform
+from gateway.policy.checks.composition import AllOf, AnyCheck, AnyOf, Not
 from gateway.policy.checks.protection import Antivirus, DiskEncryption, Firewall
 from gateway.policy.checks.reporting import AgentVersion, ReportAge
 from gateway.policy.checks.system import OsVersion, Patches
@@ -20,12 +17,12 @@ KINDS: dict[str, type[Check]] = {
     "patches": Patches,
     "report-age": ReportAge,
 }
+"""Those that look at facts."""
+
+COMPOSED: dict[str, type[Check]] = {"all-of": AllOf, "any-of": AnyOf, "not": Not}
+"""Those that are made of others."""
 
 FACTS: tuple[str, ...] = tuple(sorted({name for kind in KINDS.values() for name in kind.facts} | {PLATFORM}))
 """Every fact that a judgement can depend on."""
 
-AnyCheck = Annotated[
-    OsVersion | Patches | Antivirus | Firewall | DiskEncryption | ReportAge | AgentVersion, Field(discriminator="check")
-]
-
-__all__ = ["FACTS", "KINDS", "PLATFORM", "AnyCheck", "Check", "Outcome"]
+__all__ = ["COMPOSED", "FACTS", "KINDS", "PLATFORM", "AnyCheck", "Check", "Outcome", "platform"]

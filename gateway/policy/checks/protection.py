@@ -9,8 +9,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from gateway.policy.checks.check import STRICT, Check, Demanded, Duration, Examination, Outcome, Text
+from gateway.policy.checks.check import STRICT, Check, Demanded, Duration, Outcome
+from gateway.policy.checks.examination import Examination
 from gateway.policy.model import Posture
+from gateway.policy.names import Text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

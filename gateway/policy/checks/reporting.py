@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 
 from pydantic.dataclasses import dataclass
 
-from gateway.policy.checks.check import STRICT, Check, Duration, Examination, Outcome, Requirement
+from gateway.policy.checks.check import STRICT, Check, Duration, Outcome, Requirement
+from gateway.policy.checks.examination import Examination
 from gateway.policy.model import Posture
 
 

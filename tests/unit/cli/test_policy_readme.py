@@ -16,7 +16,7 @@ README = ROOT / "policies/README.md"
 def test_every_command_of_the_readme_prints_what_it_says(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "policies", tmp_path / "policies")
     written = re.findall(r"^```console\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
-    assert len(written) == 4
+    assert len(written) == 6
     assert [_played(block, tmp_path) for block in written] == written
 
 

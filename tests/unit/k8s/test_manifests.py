@@ -16,6 +16,7 @@ from gateway.errors import SettingsError
 from gateway.policy.load import load_policy
 from gateway.settings import Settings
 from gateway.tunnel.control import DIRECTORY
+from gateway.tunnel.persistent import RECORDS
 
 ROOT = Path(__file__).parents[3]
 VALIDATE = [Path(sys.executable).with_name("kubernetes-validate"), "--strict", "/dev/stdin"]
@@ -37,6 +38,7 @@ class Manifests:
         self.deployment = deployment["spec"]
         self.pod = deployment["spec"]["template"]["spec"]
         self.containers = {container["name"]: container for container in self.pod["containers"]}
+        (self.setup,) = self.pod["initContainers"]
 
     def of(self, kind: str) -> dict[str, Any]:
         return {made["metadata"]["name"]: made for made in self.all if made["kind"] == kind}
@@ -108,15 +110,15 @@ def test_everything_is_in_one_namespace(manifests: Manifests) -> None:
 
 def test_one_pod_holds_the_two_programs_of_one_image(manifests: Manifests) -> None:
     assert list(manifests.containers) == ["serve", "tunnel"]
-    assert len({container["image"] for container in manifests.containers.values()}) == 1
+    assert len({container["image"] for container in (manifests.setup, *manifests.containers.values())}) == 1
     assert (manifests.deployment["replicas"], manifests.deployment["strategy"]) == (1, {"type": "Recreate"})
-    assert "initContainers" not in manifests.pod
 
 
-def test_the_tunnel_alone_has_one_capability_and_nobody_can_get_another(manifests: Manifests) -> None:
+def test_one_capability_exists_until_the_tun_is_made_and_none_afterwards(manifests: Manifests) -> None:
+    assert manifests.setup["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["NET_ADMIN"]}
     capabilities = {name: c["securityContext"]["capabilities"] for name, c in manifests.containers.items()}
-    assert capabilities == {"serve": {"drop": ["ALL"]}, "tunnel": {"drop": ["ALL"], "add": ["NET_ADMIN"]}}
-    for container in manifests.containers.values():
+    assert capabilities == {"serve": {"drop": ["ALL"]}, "tunnel": {"drop": ["ALL"]}}
+    for container in (manifests.setup, *manifests.containers.values()):
         assert container["securityContext"]["allowPrivilegeEscalation"] is False
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
         assert "privileged" not in container["securityContext"]
@@ -124,11 +126,12 @@ def test_the_tunnel_alone_has_one_capability_and_nobody_can_get_another(manifest
     assert manifests.pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
 
 
-def test_the_pod_is_not_root_but_for_the_tunnel(manifests: Manifests) -> None:
+def test_the_pod_is_not_root_but_for_its_setup(manifests: Manifests) -> None:
     common = manifests.pod["securityContext"]
     assert (common["runAsNonRoot"], common["runAsUser"], common["runAsGroup"]) == (True, 65532, 65532)
     own = {name: c["securityContext"].get("runAsUser") for name, c in manifests.containers.items()}
-    assert own == {"serve": None, "tunnel": 0}
+    assert own == {"serve": None, "tunnel": None}
+    assert manifests.setup["securityContext"]["runAsUser"] == 0
 
 
 def test_nothing_in_the_pod_can_talk_to_the_api_server(manifests: Manifests) -> None:
@@ -137,7 +140,10 @@ def test_nothing_in_the_pod_can_talk_to_the_api_server(manifests: Manifests) -> 
 
 
 def test_the_tunnel_sees_no_secret_no_state_and_no_policy_and_serve_no_tun(manifests: Manifests) -> None:
-    assert set(manifests.mounts("tunnel")) == {"control", "tun", "masquerade"}
+    assert set(manifests.mounts("tunnel")) == {"control", "tun"}
+    assert {mount["name"] for mount in manifests.setup["volumeMounts"]} == {"control", "tun", "masquerade", "record"}
+    assert manifests.setup["envFrom"] == manifests.containers["tunnel"]["envFrom"]
+    assert "env" not in manifests.setup
     assert set(manifests.mounts("serve")) == {"control", "state", "policy", "tls", "temporary"}
     assert "env" not in manifests.containers["tunnel"]
     assert {name for name in manifests.environment("tunnel") if not name.startswith("SALLYPORT_TUNNEL_")} == set()
@@ -267,10 +273,13 @@ def test_serve_is_probed_over_https_on_its_health_paths(manifests: Manifests) ->
 
 def test_the_commands_are_those_of_the_gateway(manifests: Manifests) -> None:
     assert manifests.containers["serve"]["command"] == ["sallyport", "serve"]
-    shell, flags, script = manifests.containers["tunnel"]["command"]
-    place = manifests.mounts("tunnel")["masquerade"]["mountPath"]
+    assert manifests.containers["tunnel"]["command"] == ["sallyport", "tunnel"]
+    shell, flags, script = manifests.setup["command"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in manifests.setup["volumeMounts"]}
     assert (shell, flags) == ("sh", "-ec")
-    assert script == f"nft -f {place}/masquerade.nft; exec sallyport tunnel"
+    user = manifests.pod["securityContext"]["runAsUser"]
+    assert script == f"nft -f {mounts['masquerade']}/masquerade.nft; exec sallyport setup-host --user {user}"
+    assert mounts["record"] == str(RECORDS)
 
 
 def test_what_is_masqueraded_is_the_pool_as_it_leaves_the_tunnel(manifests: Manifests) -> None:

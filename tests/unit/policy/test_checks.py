@@ -11,7 +11,8 @@ from pydantic import TypeAdapter
 
 from agent.wire import Fact
 from gateway.policy.checks import FACTS, KINDS, AnyCheck, Check, Outcome
-from gateway.policy.checks.check import CLOCK_SKEW, LATEST, MOST
+from gateway.policy.checks.check import MOST
+from gateway.policy.checks.examination import CLOCK_SKEW, LATEST
 from gateway.policy.model import Posture
 from tests.unit.policy.laptop import DAY, HEALTHY, MISSING, NOW, SECOND, posture, reported, unreadable
 

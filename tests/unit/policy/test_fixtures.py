@@ -77,7 +77,7 @@ def test_a_fixture_that_says_what_the_policy_decides_passes(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ("report_age:", "reportage:", "0.yaml:16:5: fixtures.0.reportage: is not a key; allowed are name, user, posture, expect, but, at, report_age, failing_for"),
+        ("report_age:", "reportage:", "0.yaml:16:5: fixtures.0.reportage: is not a key; allowed are name, user, posture, expect, but, device, at, report_age, failing_for"),
         ("tier: full", "teir: full", "0.yaml:18:14: fixtures.0.expect.teir: is not a key; allowed are tier, findings, reachable, unreachable"),
         ("name: bob", "nmae: bob", "0.yaml:12:12: fixtures.0.user.nmae: is not a key; allowed are name, groups"),
         ("{ago: 1h}", "{agoo: 1h}", "0.yaml:6:31: postures.healthy.antivirus.signatures_at.agoo: is not a key; allowed are ago, unreadable, missing"),
@@ -166,6 +166,17 @@ def test_a_fixture_stands_for_the_posture_that_it_describes(tmp_path: Path, fixt
 def test_an_unreadable_fact_carries_its_reason_into_the_finding(tmp_path: Path) -> None:
     done = trial(tmp_path, "posture: healthy, but: {firewall.enabled: {unreadable: no nft}}, expect: {tier: full}")
     assert shown(done.decision)["findings"][0]["reason"] == "firewall.enabled could not be read: no nft"
+
+
+def test_a_fixture_may_name_its_device(tmp_path: Path) -> None:
+    device = "x" * 43
+    policy = loads(
+        POLICY + f"  one: {{check: firewall, enabled: true, otherwise: denied, devices: [{device}]}}\n", "o.yaml"
+    )
+    one = f"fixtures:\n- {{name: x, user: {{name: bob}}, posture: {{}}, device: {device}, expect: {{tier: denied}}}}\n"
+    other = "- {name: y, user: {name: bob}, posture: {}, expect: {tier: quarantine}}\n"
+    cases = load_fixtures(written(tmp_path, one + other), policy)
+    assert [hold(policy, case).differences for case in cases] == [(), ()]
 
 
 def test_a_fixture_is_judged_at_the_same_instant_on_every_day(tmp_path: Path) -> None:

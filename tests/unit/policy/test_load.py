@@ -47,11 +47,11 @@ def test_the_document_that_the_tables_below_spoil_is_sound() -> None:
     [
         # unknown keys
         (GOOD + "chekcs: {}\n", f"9:1: chekcs: is not a key; allowed are {KEYS}"),
-        (but("enabled:", "enabeld:"), "8:25: checks.fw.enabeld: is not a key; allowed are otherwise, warn, grace, fix, check, enabled, products"),
+        (but("enabled:", "enabeld:"), "8:25: checks.fw.enabeld: is not a key; allowed are otherwise, warn, grace, severity, fix, platforms, groups, devices, owner, link, check, enabled, products"),
         (but("ports:", "port:"), "4:41: resources.wiki.port: is not a key; allowed are destinations, ports"),
         (GOOD + "session: {leases: 60s}\n", "9:11: session.leases: is not a key; allowed are lease, max_duration, idle, reauthenticate, without_report"),
         (but("limited}", "limited, fix: {linus: x}}"), "8:66: checks.fw.fix.linus: is not a key; allowed are linux, darwin, windows"),
-        (but("enabled: true", "<<: {enabled: true}"), "8:25: checks.fw.<<: is not a key; allowed are otherwise, warn, grace, fix, check, enabled, products"),
+        (but("enabled: true", "<<: {enabled: true}"), "8:25: checks.fw.<<: is not a key; allowed are otherwise, warn, grace, severity, fix, platforms, groups, devices, owner, link, check, enabled, products"),
         # wrong types
         (but("[10.20.0.10/32]", "10.20.0.10/32"), "4:24: resources.wiki.destinations: must be a list"),
         (but("{destinations: [10.20.0.10/32], ports: [tcp/443]}", "10.20.0.10/32"), "4:9: resources.wiki: must be a mapping"),
@@ -94,7 +94,7 @@ def test_the_document_that_the_tables_below_spoil_is_sound() -> None:
         (but("otherwise: limited", "otherwise: full"), "8:51: checks.fw.otherwise: 'full' is no tier to fall to; allowed are limited, denied"),
         (GOOD + "session: {without_report: gone}\n", "9:27: session.without_report: 'gone' is no tier to fall to; allowed are limited, denied"),
         (but("resources: [wiki]", "resources: [wikki]"), "6:50: access.0.resources.0: 'wikki' is no resource; allowed are wiki"),
-        (but("check: firewall", "check: firewal"), "8:15: checks.fw.check: 'firewal' is unknown; allowed are os-version, patches, antivirus, firewall, disk-encryption, report-age, agent-version"),
+        (but("check: firewall", "check: firewal"), "8:15: checks.fw.check: 'firewal' is unknown; allowed are os-version, patches, antivirus, firewall, disk-encryption, report-age, agent-version, any-of, all-of, not"),
         (but("fw: {check", "report: {check"), "8:3: checks.report: is the name of the finding about missing reports; allowed is any other"),
         # what is missing
         (but("check: firewall, ", ""), "8:7: checks.fw: needs the key 'check'"),
@@ -109,6 +109,28 @@ def test_the_document_that_the_tables_below_spoil_is_sound() -> None:
         (but(", otherwise: limited", ""), "8:7: checks.fw: needs `otherwise: <tier>`, or `warn: true` for a check that only informs, and not both"),
         (but("otherwise: limited", "otherwise: limited, warn: true"), "8:7: checks.fw: needs `otherwise: <tier>`, or `warn: true` for a check that only informs, and not both"),
         (but("otherwise: limited", "warn: true, grace: 3d"), "8:7: checks.fw: has a grace that means nothing: a check that only warns never takes effect"),
+        (but("otherwise: limited", "otherwise: limited, severity: explicit, grace: 3d"), "8:7: checks.fw: has severity explicit, which takes effect at once; allowed is neither grace nor warn with it"),
+        (but("otherwise: limited", "warn: true, severity: explicit"), "8:7: checks.fw: has severity explicit, which takes effect at once; allowed is neither grace nor warn with it"),
+        (but("otherwise: limited", "otherwise: limited, severity: low"), "8:70: checks.fw.severity: 'low' is unknown; allowed is explicit"),
+        # whom it concerns, and who answers for it
+        (but("otherwise: limited", "otherwise: limited, platforms: [linux, plan9]"), "8:79: checks.fw.platforms.1: 'plan9' is unknown; allowed is linux, darwin or windows"),
+        (but("otherwise: limited", "otherwise: limited, platforms: []"), "8:71: checks.fw.platforms: has 0 entries; allowed are 1 or more"),
+        (but("otherwise: limited", "otherwise: limited, groups: []"), "8:68: checks.fw.groups: has 0 entries; allowed are 1 or more"),
+        (but("otherwise: limited", "otherwise: limited, devices: [laptop-1]"), "8:70: checks.fw.devices.0: 'laptop-1' is not a device; allowed is its id of 43 characters, as `sallyport-agent status --json` shows it"),
+        (but("otherwise: limited", "otherwise: limited, owner: ' x'"), "8:67: checks.fw.owner: ' x' is not an owner; allowed are up to 200 printable characters (NFC) without space around them"),
+        # checks made of checks
+        (but("firewall, enabled: true", "any-of, of: []"), "8:27: checks.fw.of: has 0 entries; allowed are 1 or more"),
+        (but("firewall, enabled: true", "any-of"), "8:7: checks.fw: needs the key of"),
+        (but("firewall, enabled: true", "all-of, of: {check: firewall, enabled: true}"), "8:27: checks.fw.of: must be a list"),
+        (but("firewall, enabled: true", "not, of: [{check: firewall, enabled: true}]"), "8:24: checks.fw.of: must be a mapping"),
+        (but("firewall, enabled: true", "not, of: {check: firewal}"), "8:32: checks.fw.of.check: 'firewal' is unknown; allowed are os-version, patches, antivirus, firewall, disk-encryption, report-age, agent-version, any-of, all-of, not"),
+        (but("firewall, enabled: true", "any-of, of: [{check: firewall}]"), "8:28: checks.fw.of.0: asks for nothing; it needs at least one of enabled, products"),
+        (but("firewall, enabled: true", "any-of, of: [{check: firewall, enabeld: true}]"), "8:46: checks.fw.of.0.enabeld: is not a key; allowed are fix, check, enabled, products"),
+        (but("firewall, enabled: true", "any-of, of: [{check: firewall, enabled: true, fix: {linus: x}}]"), "8:67: checks.fw.of.0.fix.linus: is not a key; allowed are linux, darwin, windows"),
+        (but("firewall, enabled: true", "any-of, of: [{check: firewall, enabled: true, otherwise: limited}]"), "8:28: checks.fw.of.0: has otherwise; that is allowed beside the outermost check only"),
+        (but("firewall, enabled: true", "not, of: {check: firewall, enabled: true, grace: 3d, platforms: [linux]}"), "8:24: checks.fw.of: has grace, platforms; that is allowed beside the outermost check only"),
+        (but("firewall, enabled: true", "any-of, of: [" + "{check: firewall, enabled: true}, " * 32 + "]"), "8:7: checks.fw: is made of 33 checks; allowed are 32 in one"),
+        (but("firewall, enabled: true", "not, of: {check: not, of: {check: not, of: {check: not, of: {check: firewall, enabled: true}}}}"), "8:7: checks.fw: has 5 levels of checks; allowed are 4"),
         # values
         (but("policy: p", "policy: P!"), "1:9: policy: 'P!' is not a name; allowed are up to 63 of a-z 0-9 . _ - beginning with a letter or digit"),
         (but("policy: p", 'policy: "p\\0"'), "1:9: policy: 'p\\x00' is not a name; allowed are up to 63 of a-z 0-9 . _ - beginning with a letter or digit"),
@@ -127,6 +149,19 @@ def test_the_document_that_the_tables_below_spoil_is_sound() -> None:
 )  # fmt: skip
 def test_a_bad_document_is_refused_at_its_place_with_what_is_allowed(text: str, problem: str) -> None:
     assert problem in found(text)
+
+
+@pytest.mark.parametrize(
+    "link",
+    ["http://example.com", "https://", "https:///path", "https://user@example.com", "https://user:pw@example.com/",
+     "javascript:alert(1)", "https://example.com/a b", "https://éxample.com", "//example.com", "HTTPS://example.com",
+     "https://example.com:99999/", "https://example.com\\\\@evil.example/", "https://[::1", "https://x/" + "y" * 500, ""],
+)  # fmt: skip
+def test_a_link_that_is_not_plainly_one_encrypted_site_is_refused(link: str) -> None:
+    problem = "is not a link; allowed is https:// and a host, without a login, up to 500 ASCII characters"
+    (said,) = found(but("otherwise: limited", f'otherwise: limited, link: "{link}"'))
+    assert said.startswith("8:66: checks.fw.link: ")
+    assert said.endswith(problem)
 
 
 @pytest.mark.parametrize(
@@ -321,6 +356,13 @@ def test_the_version_is_of_the_meaning_and_not_of_the_spelling(same: str) -> Non
         GOOD.replace("otherwise: limited", "warn: true"),
         GOOD.replace("otherwise: limited", "otherwise: limited, grace: 1s"),
         GOOD.replace("otherwise: limited", "otherwise: limited, fix: x"),
+        GOOD.replace("otherwise: limited", "otherwise: limited, platforms: [linux]"),
+        GOOD.replace("otherwise: limited", "otherwise: limited, groups: [finance]"),
+        GOOD.replace("otherwise: limited", "otherwise: limited, severity: explicit"),
+        GOOD.replace("otherwise: limited", "otherwise: limited, owner: it"),
+        GOOD.replace("otherwise: limited", "otherwise: limited, link: https://example.com"),
+        GOOD.replace("firewall, enabled: true", "any-of, of: [{check: firewall, enabled: true}]"),
+        GOOD.replace("firewall, enabled: true", "not, of: {check: firewall, enabled: true}"),
         GOOD.replace("everyone", "every.one"),
         GOOD.replace("tier: full", "tier: limited"),
         GOOD + "session: {lease: 61s}\n",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from gateway.policy.checks import KINDS
-from gateway.policy.load import load_policy
+from gateway.policy.load import load_policy, loads
 from gateway.policy.schema import json_schema
 from gateway.policy.source import parse
 from gateway.policy.suite import fixtures_beside, load_fixtures
@@ -108,3 +109,12 @@ def test_the_schema_offers_null_nowhere() -> None:
         return value is None or (isinstance(value, list) and any(nulls(member) for member in value))
 
     assert not nulls(json_schema())
+
+
+def test_the_example_of_the_readme_is_a_sound_policy() -> None:
+    (example,) = re.findall(
+        r"^```yaml\n(checks:\n.*?)^```$", (POLICIES / "README.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    policy = loads(f"policy: x\ntiers: [full, limited, denied]\n{example}", "README.md")
+    assert list(policy.checks) == ["no-snake-oil", "protected"]
+    assert VALIDATOR.is_valid(data(example))

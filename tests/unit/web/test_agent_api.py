@@ -11,9 +11,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from sqlalchemy import text
 
-from agent import wire
+from agent import answers, wire
 from gateway.wireguard.config import InterfaceConfig, PeerConfig
-from tests.sim.gateway import FULL, HEALTHY, LIMITED, QUARANTINE, Device, World
+from tests.sim.gateway import FULL, HEALTHY, LIMITED, POLICY, QUARANTINE, Device, World
 
 
 def refused(answer: httpx2.Response, status: int, code: str) -> dict[str, Any]:
@@ -87,6 +87,26 @@ def test_a_fact_that_changes_narrows_the_live_session_before_the_answer(world: W
     assert told["tier"] == "quarantine"
     assert [(f["check"], f["fix"]) for f in told["findings"]] == [("firewall-on", "sudo ufw enable")]
     assert [r["name"] for r in told["resources"]] == ["remediation"]
+
+
+def test_a_finding_tells_who_answers_for_it_and_an_agent_reads_the_answer(world: World) -> None:
+    told = "severity: explicit, owner: it@example.com, link: https://wiki.example.com/fw"
+    world.restart(POLICY.replace("fix: {linux: sudo ufw enable}", f"fix: {{linux: sudo ufw enable}}, {told}"))
+    answer = world.device().connect().report({"firewall.enabled": False}).json()
+    (finding,) = answer["findings"]
+    assert (finding["explicit"], finding["owner"], finding["link"]) == (
+        True,
+        "it@example.com",
+        "https://wiki.example.com/fw",
+    )
+    assert [read.check for read in answers.verdict(answer).findings] == ["firewall-on"]
+
+
+def test_a_check_is_about_the_devices_that_it_names(world: World) -> None:
+    named, other = world.device(), world.device()
+    mine = f"  mine: {{check: disk-encryption, root: true, otherwise: quarantine, devices: [{named.id}]}}\nsession:"
+    world.restart(POLICY.replace("session:", mine))
+    assert (named.connect().reach, other.connect().reach) == (QUARANTINE, FULL)
 
 
 def test_a_fix_restores_the_same_session(world: World) -> None:
