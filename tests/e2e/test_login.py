@@ -285,6 +285,17 @@ def test_whoever_logs_out_at_the_provider_is_logged_out_here(machine: Machine) -
     assert voided == ["alice", "carol"]
 
 
+def test_groups_that_the_provider_says_at_its_userinfo_endpoint_alone_are_found(machine: Machine) -> None:
+    before = machine.provider.asked("/me")
+    machine.provider.move_groups()
+    try:
+        admitted(machine.person("carol").open(f"{URL}/login/admin"), "carol")
+        refused(machine.person("alice").open(f"{URL}/login/admin"), 403, "not-an-administrator")
+    finally:
+        machine.provider.move_groups()
+    assert machine.provider.asked("/me") == before + 2
+
+
 def test_a_rotated_key_costs_one_refresh_and_no_login(machine: Machine) -> None:
     admitted(machine.person("carol").open(f"{URL}/login/admin"), "carol")
     before = machine.provider.asked("/jwks")

@@ -80,6 +80,11 @@ class ProviderProcess:
         with self._host.entered():
             assert httpx2.post(f"{self.issuer}/test/rotate", trust_env=False).text == "rotated"
 
+    def move_groups(self) -> None:
+        """Say the groups at the userinfo endpoint alone, or again in the ID token."""
+        with self._host.entered():
+            assert httpx2.post(f"{self.issuer}/test/userinfo", trust_env=False).text == "moved"
+
     def wait_for(self, line: str) -> None:
         """Wait until the provider says a line that matches."""
         assert self._program is not None

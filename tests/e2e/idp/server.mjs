@@ -2,8 +2,8 @@
 // node server.mjs '{"port": 9500, "redirect": "https://…/callback", "logout": "https://…/backchannel-logout",
 //                   "authority": "/path/of/ca.crt", "secret": "…", "keys": "/path/of/keys.json"}'
 //
-// Its pages are the package's own. Beside them: POST /test/rotate replaces the signing key, GET /test/seen says how
-// often each path was asked for. The keys outlive the process in a file, as those of a real provider do.
+// Its pages are the package's own. Beside them: POST /test/rotate replaces the signing key, POST /test/userinfo moves the
+// groups from the ID token to the userinfo endpoint or back, GET /test/seen says how often each path was asked for. The keys outlive the process in a file, as those of a real provider do.
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -19,6 +19,7 @@ const groups = new Map([
   ['carol', ['sallyport-admins']],
 ]);
 const seen = {};
+let atUserinfo = false;
 
 // The package refuses to reach loopback addresses, where the gateway of these tests is; the gateway makes its
 // certificate authority after the provider has started.
@@ -48,7 +49,7 @@ function signWith(key) {
     cookies: { keys: ['only for tests'] },
     scopes: ['openid', 'profile', 'groups'],
     claims: { openid: ['sub'], profile: ['preferred_username'], groups: ['groups'] },
-    conformIdTokenClaims: false, // groups in the ID token, although there is a userinfo endpoint
+    conformIdTokenClaims: atUserinfo, // false: groups in the ID token, although there is a userinfo endpoint
     pkce: { required: () => true },
     features: { devInteractions: { enabled: true }, backchannelLogout: { enabled: true } },
     fetch: reach,
@@ -71,6 +72,10 @@ createServer((request, response) => {
   if (path === '/test/rotate' && request.method === 'POST') {
     answer = signWith(newKey());
     response.end('rotated');
+  } else if (path === '/test/userinfo' && request.method === 'POST') {
+    atUserinfo = !atUserinfo;
+    answer = signWith(JSON.parse(readFileSync(chosen.keys, 'utf8')));
+    response.end('moved');
   } else if (path === '/test/seen') {
     response.end(JSON.stringify(seen));
   } else {

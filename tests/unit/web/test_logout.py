@@ -199,6 +199,16 @@ def test_an_administrators_browser_is_logged_out_too(world: World, provider: Pro
     assert world.audit()[-1] == "login.voided"
 
 
+def test_an_administrator_on_the_way_back_from_the_provider_does_not_outlive_the_logout(
+    world: World, provider: Provider
+) -> None:
+    query = provider.authorize(world.browser.get("/login/admin").headers["location"], "carol")
+    done(log_out(world, provider, sub="sub-carol"))
+    refused(world.browser.get("/callback", params=query), 401, "login-ended")
+    refused(world.browser.get("/v1/admin/me"), 401, "administrator-login-required")
+    assert world.audit()[-1] == "administrator.refused"
+
+
 def test_a_login_of_before_the_schema_knew_sessions_ends_by_its_sub(world: World, provider: Provider) -> None:
     device = connected(world, provider)
     with world.engine.begin() as connection:
