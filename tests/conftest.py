@@ -9,7 +9,7 @@ from types import FrameType
 
 import pytest
 
-from gateway.demo import stage
+from gateway.demo import namespaces, stage
 from gateway.errors import HostError
 
 TESTS = Path(__file__).parent
@@ -28,6 +28,11 @@ def pytest_report_header() -> str:
 
 def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, _interrupt)  # ends in order, as Ctrl-C does: fixtures take down what they built
+
+
+def pytest_unconfigure() -> None:
+    for left in namespaces.NAMESPACES.glob(f"{namespaces.owner_mark()}-*"):
+        namespaces.remove(left.name)  # an interruption may fall between the making of one and the note to remove it
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
