@@ -6,6 +6,7 @@ document and the judgement cannot drift apart. Nothing here knows tiers, grace o
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime, timedelta
@@ -92,7 +93,7 @@ Fix = Annotated[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Check:
+class Check(ABC):
     """The keys that every check may carry besides its own. Inside another check, only `fix` of them."""
 
     default_fixes: ClassVar[Mapping[str, str]] = {}
@@ -126,9 +127,9 @@ class Check:
         """The checks that this one is made of: none, for those that look at facts."""
         return []
 
+    @abstractmethod
     def evaluate(self, posture: Posture, *, now: datetime) -> Outcome:
-        """Judge the posture. Every kind of check has its own."""
-        raise NotImplementedError
+        """Judge the posture. Every kind of check has its own; one without it cannot be made."""
 
     def fix_for(self, platform: str | None, values: Mapping[str, str]) -> str | None:
         """Give the instructions for `platform`: the policy's own, or else those that Sallyport knows.

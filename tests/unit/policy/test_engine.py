@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from gateway.policy.checks import Check
+from gateway.policy.checks import Check, Outcome
 from gateway.policy.document import Grant
 from gateway.policy.engine import MAXIMUM_REPORT_AGE, decide
-from gateway.policy.model import REPORT, Decision, Finding, Subject
+from gateway.policy.model import REPORT, Decision, Finding, Posture, Subject
 from gateway.policy.policy import Policy
 from tests.unit.policy.laptop import (
     ALICE,
@@ -129,14 +129,22 @@ def test_reports_that_stop_coming_lead_to_the_tier_that_the_policy_names(more: s
 
 
 class Broken(Check):
-    """A check of a kind that nobody has finished."""
+    """A check with a mistake that shows only when it judges."""
+
+    def evaluate(self, posture: Posture, *, now: datetime) -> Outcome:
+        raise ZeroDivisionError
+
+
+def test_a_kind_of_check_that_judges_nothing_cannot_be_made() -> None:
+    with pytest.raises(TypeError, match="evaluate"):
+        Check(otherwise="limited")  # type: ignore[abstract]
 
 
 def test_a_check_that_breaks_fails() -> None:
     policy = replace(OFFICE, checks={**OFFICE.checks, "broken": Broken(otherwise="limited")})
     decision = judged(policy=policy)
     assert (decision.tier, names(decision)) == ("limited", ["broken"])
-    assert decision.findings[0].reason == "the check could not be evaluated (NotImplementedError)"
+    assert decision.findings[0].reason == "the check could not be evaluated (ZeroDivisionError)"
 
 
 # --- grace ---
