@@ -20,15 +20,20 @@ from gateway.tunnel.control import Client, ControlSocket
 from gateway.tunnel.opener import Here, Opener
 from gateway.tunnel.tun import FRAME, Tun
 from gateway.tunnel.udp import TRAIN, UdpSockets
+from gateway.tunnel.vigil import Vigil
 from gateway.wireguard.config import InterfaceConfig, InterfaceStatus
 from gateway.wireguard.interface import Interface
 from gateway.wireguard.outbox import Transmit
 from gateway.wireguard.transforms import Transforms
 
-BATCH = 16
-"""Super-packets of one side before the other gets its turn."""
-FLUSH_EVERY = 4
-"""Super-packets that are packed together into trains."""
+BATCH = 32
+"""Reads from one side before the other gets its turn."""
+PACKED = 32_768
+"""Bytes that are packed together into trains before they are sent."""
+GATHERED = 4 * TRAIN
+"""Bytes that are read from the network before they are opened."""
+SMALL = 2048
+"""Bytes of a frame or train that counts as small: somebody may be waiting for it."""
 MAX_CLIENTS = 64
 """Connections to the control socket at a time: what comes beyond is closed at once, so that descriptors are never short."""
 TICK = 1.0
@@ -56,9 +61,13 @@ class Pump:
         self._clients: dict[int, Client] = {}
         self._waiting: deque[Transmit] = deque()
         self._frame = bytearray(FRAME)
-        self._train = bytearray(TRAIN)
+        self._trains = bytearray(GATHERED)
         self._poll = select.epoll()
+        self._vigil = Vigil(self._poll)
         self._ready: dict[int, Callable[[int], None]] = {}
+        self._now = boottime()
+        self._burst = 1
+        self._expecting = False
         self._running = True
         self._watch(tun.fileno(), self._read_tun)
         self._watch(control.sock.fileno(), self._accept)
@@ -83,13 +92,12 @@ class Pump:
         """Pump until the end. Signals SIGTERM and SIGINT end it in order."""
         with _wakeup_on_signals(self.stop) as wakeup:
             self._watch(wakeup.fileno(), lambda _events: None)
-            next_tick = boottime() + TICK
+            next_tick = self._now + TICK
             while self._running:
-                now = boottime()
-                if now >= next_tick:
-                    next_tick = now + TICK
+                if self._now >= next_tick:
+                    next_tick = self._now + TICK
                     self._tick()
-                self._turn(min(self._deadline(), next_tick) - now)
+                self._turn(min(self._deadline(), next_tick))
 
     def stop(self) -> None:
         self._running = False
@@ -98,13 +106,22 @@ class Pump:
         deadline = self._interface.next_deadline()
         return float("inf") if deadline is None else deadline[0]
 
-    def _turn(self, patience: float) -> None:
-        for descriptor, events in self._poll.poll(max(patience, 0.0)):
+    def _turn(self, deadline: float) -> None:
+        """Handle what is ready at once, which is a burst, or else whatever comes first: a single packet, probably."""
+        found = self._poll.poll(0)
+        self._burst = BATCH if found else 1
+        if not found:
+            found = self._vigil.wait(deadline - boottime(), expecting=self._expecting)
+            self._expecting = False
+        self._now = boottime()
+        for descriptor, events in found:
             ready = self._ready.get(descriptor)
             if ready is not None:
                 ready(events)
-        self._interface.handle_deadline(now=boottime())
-        self._flush()
+        if self._now >= deadline:
+            self._interface.handle_deadline(now=self._now)
+        if self._interface.queued:
+            self._flush()
         for event in self._interface.events():
             self._tell(f"{event}\n")
 
@@ -120,9 +137,8 @@ class Pump:
     # TUN and UDP
 
     def _read_tun(self, _events: int) -> None:
-        now = boottime()
         view = memoryview(self._frame)
-        for turn in range(BATCH):
+        for _ in range(self._burst):
             try:
                 size = self._tun.read_into(self._frame)
             except OSError as error:
@@ -132,8 +148,9 @@ class Pump:
                 break
             if size is None:
                 break
-            self._write(self._interface.send(view[:size], now=now))
-            if turn % FLUSH_EVERY == 0:  # the first goes out at once: it may be a lonely packet that somebody waits for
+            self._expecting = size <= SMALL
+            self._write(self._interface.send(view[:size], now=self._now))
+            if self._interface.queued >= PACKED:
                 self._flush()
                 if self._waiting:
                     return
@@ -149,15 +166,10 @@ class Pump:
         return ready
 
     def _read_udp(self, sock: socket.socket) -> None:
-        now = boottime()
-        view = memoryview(self._train)
-        for _ in range(BATCH):
-            received = self._udp.receive(sock, self._train)
-            if received is None:
-                return
-            size, segment, source = received
-            self._write(self._interface.receive(view[:size], segment, source, now=now))
-            self._flush()
+        for train, segment, source in self._udp.gather(sock, memoryview(self._trains), self._burst):
+            self._expecting = len(train) <= SMALL
+            self._write(self._interface.receive(train, segment, source, now=self._now))
+        self._flush()
 
     def _write(self, frames: list[Parts]) -> None:
         for frame in frames:
@@ -167,7 +179,8 @@ class Pump:
     def _flush(self) -> None:
         """Send what is queued. While the network does not take it, the TUN is not read: TCP inside slows down."""
         was_waiting = bool(self._waiting)
-        self._waiting.extend(self._interface.transmits())
+        if self._interface.queued:
+            self._waiting.extend(self._interface.transmits())
         while self._waiting:
             try:
                 if not self._udp.send(self._waiting[0]):
@@ -236,7 +249,7 @@ class Pump:
         self._watch_udp()
 
     def _status(self) -> InterfaceStatus:
-        status = self._interface.status(now=boottime(), listen_port=self._udp.port)
+        status = self._interface.status(now=self._now, listen_port=self._udp.port)
         by_kernel = self._dropped_before + self._udp.dropped
         return replace(status, drops={**status.drops, Drop.KERNEL: by_kernel}) if by_kernel else status
 

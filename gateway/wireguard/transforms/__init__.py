@@ -7,8 +7,7 @@ permits) stays outside, so that the native twin has nothing to decide either. Th
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from gateway.packet.checksum import Buffer
 from gateway.packet.offload import Frame
@@ -17,8 +16,7 @@ NAMES: Final = ("native", "python")
 """Best first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
+class Sealed(NamedTuple):
     """A train of `count` datagrams, all `segment` bytes long, the last at most that."""
 
     train: bytes
@@ -26,8 +24,7 @@ class Sealed:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """What a train held. `authentic` has one entry per datagram; `keepalives` and `malformed` count authentic ones."""
 
     authentic: list[bool]
