@@ -20,7 +20,6 @@ from gateway.tunnel.control import Client, ControlSocket
 from gateway.tunnel.opener import Here, Opener
 from gateway.tunnel.tun import FRAME, Tun
 from gateway.tunnel.udp import TRAIN, UdpSockets
-from gateway.tunnel.vigil import Vigil
 from gateway.wireguard.config import InterfaceConfig, InterfaceStatus
 from gateway.wireguard.interface import Interface
 from gateway.wireguard.outbox import Transmit
@@ -32,8 +31,6 @@ PACKED = 32_768
 """Bytes that are packed together into trains before they are sent."""
 GATHERED = 4 * TRAIN
 """Bytes that are read from the network before they are opened."""
-SMALL = 2048
-"""Bytes of a frame or train that counts as small: somebody may be waiting for it."""
 MAX_CLIENTS = 64
 """Connections to the control socket at a time: what comes beyond is closed at once, so that descriptors are never short."""
 TICK = 1.0
@@ -63,11 +60,10 @@ class Pump:
         self._frame = bytearray(FRAME)
         self._trains = bytearray(GATHERED)
         self._poll = select.epoll()
-        self._vigil = Vigil(self._poll)
         self._ready: dict[int, Callable[[int], None]] = {}
         self._now = boottime()
         self._burst = 1
-        self._expecting = False
+        self._busy: set[int] = set()
         self._running = True
         self._watch(tun.fileno(), self._read_tun)
         self._watch(control.sock.fileno(), self._accept)
@@ -107,16 +103,18 @@ class Pump:
         return float("inf") if deadline is None else deadline[0]
 
     def _turn(self, deadline: float) -> None:
-        """Handle what is ready at once, which is a burst, or else whatever comes first: a single packet, probably."""
+        """Handle what is ready. What is still ready after its turn has more to read than one packet."""
         found = self._poll.poll(0)
-        self._burst = BATCH if found else 1
         if not found:
-            found = self._vigil.wait(deadline - boottime(), expecting=self._expecting)
-            self._expecting = False
+            self._busy.clear()
+            found = self._poll.poll(max(deadline - boottime(), 0.0))
         self._now = boottime()
+        busy, self._busy = self._busy, set()
         for descriptor, events in found:
             ready = self._ready.get(descriptor)
             if ready is not None:
+                self._burst = BATCH if descriptor in busy else 1
+                self._busy.add(descriptor)
                 ready(events)
         if self._now >= deadline:
             self._interface.handle_deadline(now=self._now)
@@ -138,7 +136,7 @@ class Pump:
 
     def _read_tun(self, _events: int) -> None:
         view = memoryview(self._frame)
-        for _ in range(self._burst):
+        for turn in range(self._burst):
             try:
                 size = self._tun.read_into(self._frame)
             except OSError as error:
@@ -148,9 +146,8 @@ class Pump:
                 break
             if size is None:
                 break
-            self._expecting = size <= SMALL
             self._write(self._interface.send(view[:size], now=self._now))
-            if self._interface.queued >= PACKED:
+            if not turn or self._interface.queued >= PACKED:  # somebody may be waiting for the first
                 self._flush()
                 if self._waiting:
                     return
@@ -167,7 +164,6 @@ class Pump:
 
     def _read_udp(self, sock: socket.socket) -> None:
         for train, segment, source in self._udp.gather(sock, memoryview(self._trains), self._burst):
-            self._expecting = len(train) <= SMALL
             self._write(self._interface.receive(train, segment, source, now=self._now))
         self._flush()
 

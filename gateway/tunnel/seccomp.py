@@ -72,7 +72,6 @@ CALLS: Final = {
     "mremap": Numbers(25, 216),
     "madvise": Numbers(28, 233),
     "futex": Numbers(202, 98),
-    "sched_yield": Numbers(24, 124),
     "getpid": Numbers(39, 172),
     "gettid": Numbers(186, 178),
     "rt_sigaction": Numbers(13, 134),
