@@ -106,7 +106,7 @@ class UdpSockets:
         return True
 
     def _send_singly(self, sock: socket.socket, transmit: Transmit) -> bool:
-        return all([self._send_one(sock, datagram, transmit.endpoint) for datagram in transmit.datagrams()])
+        return all(self._send_one(sock, datagram, transmit.endpoint) for datagram in transmit.datagrams())
 
     def _for(self, endpoint: Endpoint) -> socket.socket | None:
         if len(endpoint) == 2:

@@ -92,7 +92,7 @@ class Transport:
         if pair is None:
             return False
         sealed = self._state.transforms.seal(pair.sending, pair.remote, pair.counter, frame, self._state.mtu)
-        if not sealed.count:
+        if not sealed.datagrams:
             self._state.drop(Drop.MALFORMED_PACKET, peer)
             return True
         peer.timers.data_sent(peer.jitter, now=now)
@@ -130,7 +130,7 @@ class Transport:
 
     def _transmit(self, peer: Peer, pair: Keypair, sealed: Sealed, *, now: float) -> None:
         assert peer.endpoint is not None
-        pair.take(sealed.count)
+        pair.take(sealed.datagrams)
         self._state.outbox.put(peer.endpoint, sealed.train, sealed.segment)
         peer.tx_bytes += len(sealed.train)
         peer.timers.sent(peer.keepalive, now=now)

@@ -17,11 +17,11 @@ NAMES: Final = ("native", "python")
 
 
 class Sealed(NamedTuple):
-    """A train of `count` datagrams, all `segment` bytes long, the last at most that."""
+    """A train of so many `datagrams`, all `segment` bytes long, the last at most that."""
 
     train: bytes
     segment: int
-    count: int
+    datagrams: int
 
 
 class Opened(NamedTuple):
