@@ -208,7 +208,7 @@ WRONG = [(0, 0), (0, 2), (1, 0), (1, 1), (1, 3), (1, 4), (1, 5), (1, 77), (3, 0)
 def super_frames(draw: st.DrawFn) -> bytes:
     """A frame as the kernel hands it over with segmentation and checksums left to us, sometimes not sound."""
     whole = draw(segments(longest=40, plain=draw(st.integers(0, 4)) > 0))
-    whole = replace(whole, payload=whole.payload * draw(st.integers(0, 40)))
+    whole = replace(whole, payload=(whole.payload or b"x") * draw(st.integers(0, 60)))
     start = (40 if whole.v6 else 20) + (8 * len(whole.extensions) if whole.v6 else len(whole.extensions))
     length = 8 if whole.udp else 20 + len(whole.options)
     right = 5 if whole.udp else (4 if whole.v6 else 1)
