@@ -171,7 +171,7 @@ class Provider(httpx2.BaseTransport):
         self.requests.append(request)
         usual: dict[str, Answer] = {
             DISCOVERY: self._discovery,
-            KEYS: self._keys,
+            KEYS: self.keys,
             TOKEN: self._token,
             USERINFO: self._userinfo,
         }
@@ -192,7 +192,8 @@ class Provider(httpx2.BaseTransport):
         }
         return httpx2.Response(200, json={name: value for name, value in members.items() if value is not None})
 
-    def _keys(self, _request: httpx2.Request) -> httpx2.Response:
+    def keys(self, _request: httpx2.Request) -> httpx2.Response:
+        """The published key set."""
         return httpx2.Response(200, json={"keys": self.published}, headers=self.key_headers)
 
     def _token(self, request: httpx2.Request) -> httpx2.Response:
