@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
@@ -17,15 +18,15 @@ from tests.sim.provider import TOKEN, USERINFO, Provider
 class RelyingPartyUnderTest:
     """One gateway at one provider. Everything goes through its HTTP interface and the browser's redirects."""
 
-    def __init__(self, world: World, provider: Provider) -> None:
+    def __init__(self, world: World, provider: Provider, **client: Any) -> None:
         self.world = world
         self.provider = provider
-        world.use_provider(provider)
+        self.register(**client)
         self.device = Device(world)
 
-    def with_secret(self, secret: str) -> None:
-        """Register the gateway as a confidential client."""
-        self.world.use_provider(self.provider, client_secret=secret)
+    def register(self, **client: Any) -> None:
+        """Be this client from now on: `client_secret=…`, `prover=…`."""
+        self.world.use_provider(self.provider, **client)
 
     def log_in(self, user: str = "alice") -> httpx2.Response:
         """A whole login on the device. Gives the last answer."""

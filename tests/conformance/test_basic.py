@@ -104,7 +104,7 @@ def test_oidcc_client_test_scope_userinfo_claims(party: RelyingPartyUnderTest, p
 
 def test_oidcc_client_test_client_secret_basic(party: RelyingPartyUnderTest, provider: Provider) -> None:
     provider.metadata["token_endpoint_auth_methods_supported"] = ["client_secret_basic"]
-    party.with_secret("s3cret")
+    party.register(client_secret="s3cret")
     party.accepts()
     basic = b64encode(f"{CLIENT}:s3cret".encode()).decode()
     assert party.token_request.headers["authorization"] == f"Basic {basic}"
