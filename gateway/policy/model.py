@@ -33,15 +33,21 @@ class EvidenceGrade(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Posture:
-    """The facts of one accepted report.
+    """The facts of one accepted report, and what others say about the device.
 
     `observed_at` is the device's own clock and is only shown; every age is counted from `received_at`, the gateway's.
+    `grades` names the facts whose grade is another than `grade`.
     """
 
     facts: Mapping[str, Fact]
     observed_at: datetime
     received_at: datetime
     grade: EvidenceGrade = EvidenceGrade.DEVICE_SIGNED
+    grades: Mapping[str, EvidenceGrade] = field(default_factory=dict)
+
+    def grade_of(self, name: str) -> EvidenceGrade:
+        """How far the fact of this name can be trusted."""
+        return self.grades.get(name, self.grade)
 
 
 @dataclass(frozen=True, slots=True)
