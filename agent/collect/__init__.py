@@ -5,20 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Final
 
-from agent.collect import antivirus, disk, firewall, patches, system
+from agent.collect.linux import COLLECTORS, antivirus
 from agent.collect.reading import Unreadable, absent, stated
 from agent.wire import AGENT_VERSION, Fact
 
-_MODULES: Final[Mapping[str, ModuleType]] = {
-    "system": system,
-    "disk": disk,
-    "antivirus": antivirus,
-    "firewall": firewall,
-    "patches": patches,
-}
 SLOW: Final = frozenset({"patches"})
 """Collectors that take seconds: they run beside the others."""
 
@@ -28,16 +20,22 @@ class Collection:
 
     def __init__(self, clamd_sockets: Sequence[Path] = antivirus.SOCKETS) -> None:
         self._collect: dict[str, Callable[..., dict[str, Fact]]] = {
-            name: module.collect for name, module in _MODULES.items()
+            name: module.collect for name, module in COLLECTORS.items()
         }
         self._collect["antivirus"] = functools.partial(antivirus.collect, clamd_sockets)
+        self._expected: Mapping[str, Sequence[str]] = {name: module.FACTS for name, module in COLLECTORS.items()}
         self.names = (*self._collect, "agent")
+
+    @property
+    def facts(self) -> frozenset[str]:
+        """Every fact that is stated, with a value or without."""
+        return frozenset(name for expected in self._expected.values() for name in expected) | {"agent.version"}
 
     def collect(self, name: str, *, now: float) -> dict[str, Fact]:
         """Read the facts of one collector. `now` is Unix time in seconds."""
         if name == "agent":
             return stated("sallyport-agent", now, agent__version=AGENT_VERSION)
-        expected: Sequence[str] = _MODULES[name].FACTS
+        expected = self._expected[name]
         try:
             return self._collect[name](now=now)
         except Unreadable as error:

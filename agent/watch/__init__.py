@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from agent.collect import antivirus, patches, system
+from agent.collect.linux import antivirus, patches, system
 from agent.collect.reading import Unreadable
 from agent.watch.files import FileWatch
 from agent.watch.netfilter import FirewallWatch

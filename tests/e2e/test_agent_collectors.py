@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from agent.collect import _MODULES, Collection, antivirus, disk, firewall, patches
+from agent.collect import Collection
+from agent.collect.linux import antivirus, disk, firewall, patches
 from agent.collect.reading import Unreadable, command, file
 from agent.posture import Posture
 from agent.wire import Fact
@@ -26,7 +27,7 @@ from gateway.demo.namespaces import Host
 from gateway.demo.protection import Firewall, start_antivirus
 from gateway.programs import Program
 
-FACTS = {name for module in _MODULES.values() for name in module.FACTS} | {"agent.version"}
+FACTS = Collection().facts
 
 
 @pytest.fixture

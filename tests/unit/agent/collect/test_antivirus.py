@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from agent.collect.antivirus import parse_version
+from agent.collect.linux.antivirus import parse_version
 from agent.collect.reading import Unreadable
 from tests.unit.agent.recordings import recorded
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.collect.patches import newest, parse_apt, parse_dnf_check_update, parse_dnf_updateinfo
+from agent.collect.linux.patches import newest, parse_apt, parse_dnf_check_update, parse_dnf_updateinfo
 from agent.collect.reading import Unreadable
 from tests.unit.agent.recordings import names, recorded
 
