@@ -21,7 +21,7 @@ def test_every_kind_pins_algorithm_type_size_and_age(kind: Kind) -> None:
     assert kind.header is None or (kind.header in (NAMED, OWN) and kind.algorithms == ES256 and not kind.untyped)
 
 
-@pytest.mark.parametrize(("one", "other"), itertools.combinations(KINDS, 2), ids=lambda kind: kind.types[0])
+@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(KINDS, 2)), ids=lambda kind: kind.types[0])
 def test_two_kinds_differ_in_type_key_or_claims(one: Kind, other: Kind) -> None:
     """What one party signs as one kind is never another kind of the same party (RFC 8725 section 3.12)."""
     if set(one.types) & set(other.types):
