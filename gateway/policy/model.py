@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from agent.wire import Fact
 
@@ -17,6 +17,12 @@ EVERYONE = "everyone"
 
 REPORT = "report"
 """The name of the finding about the report itself, which no policy has to ask for."""
+
+PRIVATE = "private"
+"""The country of an address that no country has: a private, shared or local one."""
+
+Answers = Mapping[str, tuple[str, ...]]
+"""By DNS name, the addresses that the gateway's resolver found last, sorted. A name that is not there has none."""
 
 LONGEST_TEXT = 2000
 """Characters of a reason or a fix: an agent refuses an answer with longer ones."""
@@ -52,12 +58,21 @@ class Posture:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whom a decision is about."""
+    """Whom a decision is about, as the gateway knows it: nothing here is the device's own word.
+
+    `address` is where the device connects from, `country` the two letters that the gateway's map of networks gives it, or
+    PRIVATE for an address that belongs to none. `authenticated_at` and `acr` are of the login behind the session. None is
+    not known, and what is not known opens nothing.
+    """
 
     user: str
     groups: frozenset[str]
     device: str
     tags: frozenset[str] = frozenset()
+    address: str | None = None
+    country: str | None = None
+    authenticated_at: datetime | None = None
+    acr: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +98,23 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class StepUp:
+    """A resource that is granted, and opens only for a login that is young or strong enough."""
+
+    resource: str
+    max_age: timedelta | None = None
+    acr_values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """The answer, with all of its reasons.
 
     `permits` are UAPI permit strings, sorted and without duplicates. `routes` are the CIDRs that the subject can reach
     at any tier of a session, so that a device's routes stay while its tier changes. `rate` is in bits per second.
     `valid_until` is the next instant at which time alone could change the decision. `failing_since` is to be kept and
-    handed to the next decision about the same device: grace counts from it.
+    handed to the next decision about the same device: grace counts from it. `names` are the DNS names whose answers the
+    decision depends on. `step_up` lists what another login would open.
     """
 
     tier: str
@@ -102,3 +127,5 @@ class Decision:
     valid_until: datetime | None
     failing_since: Mapping[str, datetime]
     rate: int | None = None
+    names: tuple[str, ...] = ()
+    step_up: tuple[StepUp, ...] = ()

@@ -19,7 +19,7 @@ from gateway.identity.oidc import ANOTHER_LOGIN, VerifiedLogin
 from gateway.store.engine import reading, writing
 from gateway.web import problems
 from gateway.web.deployment import Deployment
-from gateway.web.operations import Operation, Proof
+from gateway.web.operations import Operation, Proof, answer_json
 
 LOGIN_COOKIE = "__Host-sallyport-login"
 ADMIN_COOKIE = "__Host-sallyport-admin"
@@ -60,6 +60,11 @@ def callback(gateway: Deployment, request: Request, _body: bytes) -> Response:
     return answer
 
 
+def client_keys(gateway: Deployment, _request: Request, _body: bytes) -> Response:
+    """Publish what the gateway signs with as a client (RFC 7517), for the provider to register."""
+    return answer_json({"keys": gateway.provider.published_keys()})
+
+
 def _to_provider(gateway: Deployment, purpose: str, *, now: datetime) -> Response:
     begun = gateway.provider.begin(purpose, entropy=gateway.entropy, now=now)
     answer = RedirectResponse(begun.url, 303)
@@ -97,5 +102,6 @@ def _set_cookie(answer: Response, name: str, value: str, seconds: int) -> None:
 OPERATIONS = (
     Operation("GET", "/login/admin", "Log in as an administrator", Proof.NOTHING, 303, login_administrator),
     Operation("GET", "/login/{enrolment}", "Log in on a device", Proof.NOTHING, 303, login_device),
+    Operation("GET", "/jwks.json", "The gateway's keys as a client of the provider", Proof.NOTHING, 200, client_keys),
     Operation("GET", "/callback", "Come back from the provider", Proof.BROWSER, 303, callback),
 )

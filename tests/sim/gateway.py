@@ -119,10 +119,10 @@ class World:
         self.deployment = self.deploy(loads(policy, "corporate.yaml"))
         self.browser = self.new_browser()
 
-    def use_provider(self, provider: Provider) -> None:
+    def use_provider(self, provider: Provider, **client: Any) -> None:
         """Have the gateway ask this provider from now on, and know nothing of it yet."""
         self.issuer = provider.issuer
-        self.provider = LoginDesk(provider).party
+        self.provider = LoginDesk(provider, **client).party
         self.deployment = replace(self.deployment, provider=self.provider, provider_check=ProviderCheck(self.provider))
         self.browser = self.new_browser()
 

@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from gateway.identity.http import Egress
 from gateway.identity.login_state import LoginState
 from gateway.identity.oidc import LoginBegun, RelyingParty, VerifiedLogin
+from gateway.identity.possession import Prover
 
 START = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ISSUER = "https://login.example"
@@ -171,9 +172,9 @@ class Provider(httpx2.BaseTransport):
         self.requests.append(request)
         usual: dict[str, Answer] = {
             DISCOVERY: self._discovery,
-            KEYS: self._keys,
-            TOKEN: self._token,
-            USERINFO: self._userinfo,
+            KEYS: self.keys,
+            TOKEN: self.token,
+            USERINFO: self.user,
         }
         answer = self.answers.get(path) or usual.get(path)
         return answer(request) if answer else httpx2.Response(404)
@@ -192,10 +193,12 @@ class Provider(httpx2.BaseTransport):
         }
         return httpx2.Response(200, json={name: value for name, value in members.items() if value is not None})
 
-    def _keys(self, _request: httpx2.Request) -> httpx2.Response:
+    def keys(self, _request: httpx2.Request) -> httpx2.Response:
+        """The published key set."""
         return httpx2.Response(200, json={"keys": self.published}, headers=self.key_headers)
 
-    def _token(self, request: httpx2.Request) -> httpx2.Response:
+    def token(self, request: httpx2.Request) -> httpx2.Response:
+        """The token endpoint: a code for tokens, once."""
         form = dict(parse_qsl(request.content.decode()))
         granted = self._codes.pop(form.get("code", ""), None)
         challenge = base64url(hashlib.sha256(form.get("code_verifier", "").encode()).digest())
@@ -211,7 +214,8 @@ class Provider(httpx2.BaseTransport):
         answer = {**members, **self.token_answer}
         return httpx2.Response(200, json={name: value for name, value in answer.items() if value is not None})
 
-    def _userinfo(self, request: httpx2.Request) -> httpx2.Response:
+    def user(self, request: httpx2.Request) -> httpx2.Response:
+        """The userinfo endpoint."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme != "Bearer" or token not in self._access_tokens:
             return httpx2.Response(401, headers={"www-authenticate": 'Bearer error="invalid_token"'})
@@ -247,7 +251,14 @@ def at_hash(access_token: str, algorithm: str) -> str:
 class LoginDesk:
     """A relying party at a provider, and browsers that log in. One clock for both, turned by hand."""
 
-    def __init__(self, provider: Provider, *, client_secret: str | None = None, groups_claim: str = "groups") -> None:
+    def __init__(
+        self,
+        provider: Provider,
+        *,
+        client_secret: str | None = None,
+        groups_claim: str = "groups",
+        prover: Prover | None = None,
+    ) -> None:
         self.provider = provider
         self.party = RelyingParty(
             issuer=provider.issuer,
@@ -256,6 +267,7 @@ class LoginDesk:
             redirect_uri=CALLBACK,
             groups_claim=groups_claim,
             http=Egress(allow_loopback=False, resolve=lambda _host, _port: [ADDRESS], wire=provider),
+            prover=prover,
         )
         self._random = random.Random(1)
 

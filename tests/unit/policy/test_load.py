@@ -378,3 +378,11 @@ def test_words_that_old_yaml_took_for_something_else_are_texts() -> None:
     text = but("[everyone]", "[yes, no, on, off, NULL, True, 12:30, 0x10, .inf]")
     groups = loads(text, "p.yaml").access[0].groups
     assert groups == ["yes", "no", "on", "off", "NULL", "True", "12:30", "0x10", ".inf"]
+
+
+def test_a_problem_carries_its_line_so_that_whoever_shows_it_can_point() -> None:
+    with pytest.raises(PolicyError) as caught:
+        loads(but("enabled: true", "enabled: yes"), "p.yaml")
+    (problem,) = caught.value.problems
+    assert problem.source == "  fw: {check: firewall, enabled: yes, otherwise: limited}"
+    assert problem.source[problem.column - 1 :].startswith("yes")

@@ -279,7 +279,15 @@ def test_every_route_of_the_application_is_in_the_table(stage: Stage) -> None:
 def test_the_open_routes_are_these_and_no_others() -> None:
     """Whoever opens one more says so here."""
     opened = {operation.path for operation in OPERATIONS if operation.proof is Proof.NOTHING}
-    assert opened == {"/healthz", "/readyz", "/metrics", "/openapi.json", "/login/admin", "/login/{enrolment}"}
+    assert opened == {
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+        "/jwks.json",
+        "/login/admin",
+        "/login/{enrolment}",
+    }
 
 
 # tricks: none of them turns a refusal into an answer
