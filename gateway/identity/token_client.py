@@ -79,6 +79,8 @@ class TokenClient:
             tokens = self._oauth(metadata).fetch_token(
                 metadata.token_endpoint, auth=self._possession(now=now), **form, **self._assertion(metadata, now=now)
             )
+        except httpx2.HTTPStatusError as error:
+            raise ProviderError(f"{metadata.token_endpoint}: answered {error.response.status_code}") from None
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, TypeError, OverflowError, RecursionError) as error:
             # the last four: Authlib reads the answer leniently and trips over some that are none
             raise ProviderError(f"{metadata.token_endpoint}: {reason(error)}") from None
