@@ -29,7 +29,7 @@ from gateway.access.credentials import TunnelEnd
 from gateway.access.enforcement import Enforcement
 from gateway.access.tunnel import UapiTunnel
 from gateway.errors import TunnelError
-from gateway.identity.device import DeviceKey
+from gateway.identity.device_key import DeviceKey
 from gateway.identity.http import Egress
 from gateway.identity.oidc import RelyingParty, VerifiedLogin
 from gateway.policy.load import loads
