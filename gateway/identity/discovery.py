@@ -66,7 +66,7 @@ class Discovery:
     """The provider's metadata, fetched at first use, then hourly. A failed refresh keeps it for at most a day."""
 
     def __init__(self, issuer: str, http: Egress) -> None:
-        self._issuer = issuer
+        self.issuer = issuer
         self._http = http
         self._known: Metadata | None = None
         self._fetched_at: datetime | None = None
@@ -87,9 +87,9 @@ class Discovery:
 
     def _fetch(self, now: datetime) -> None:
         # Discovery 4.1: a slash at the end of the issuer goes before the well-known part is appended
-        url = self._issuer.removesuffix("/") + "/.well-known/openid-configuration"
+        url = self.issuer.removesuffix("/") + "/.well-known/openid-configuration"
         try:
-            self._known = Metadata.read(self._http.get_json(url).members, self._issuer)
+            self._known = Metadata.read(self._http.get_json(url).members, self.issuer)
             self._fetched_at, self._failed = now, None
         except ProviderError as error:
             self._failed = (now, error)

@@ -92,13 +92,15 @@ class RelyingParty:
         self._lock = threading.Lock()
         self._reachable = (float("-inf"), False)
 
-    def begin(self, purpose: str, *, entropy: Callable[[int], bytes], now: datetime) -> LoginBegun:
-        """Start a login. Raises ProviderError when the provider cannot be used."""
+    def begin(
+        self, purpose: str, *, entropy: Callable[[int], bytes], now: datetime, hint: str | None = None
+    ) -> LoginBegun:
+        """Start a login; `hint` tells the provider whose it may be. Raises ProviderError when it cannot be used."""
         metadata = self._metadata(now=now)
         secret, nonce, verifier = (base64url(entropy(SECRET_SIZE)) for _ in range(3))
         state = LoginState(purpose, secret, nonce, verifier, now)
         scope = " ".join(["openid", *(scope for scope in WANTED_SCOPES if scope in metadata.scopes)])
-        return LoginBegun(self._client.authorization_url(metadata, scope, state, now=now), state)
+        return LoginBegun(self._client.authorization_url(metadata, scope, state, now=now, hint=hint), state)
 
     def finish(self, query: Mapping[str, str], state: LoginState, *, now: datetime) -> VerifiedLogin:
         """Turn the parameters of the callback into a login.
@@ -125,6 +127,11 @@ class RelyingParty:
         metadata = self._metadata(now=now)
         expected = Expected(metadata.issuer, self._client_id, metadata.algorithms)
         return verify_logout_token(token, expected, self._find_key(metadata, now=now), now=now)
+
+    @property
+    def issuer(self) -> str:
+        """The provider's name, letter for letter."""
+        return self._discovery.issuer
 
     def published_keys(self) -> list[Mapping[str, str]]:
         """List the public keys that this client signs with, as JWKs: none, unless it keeps FAPI 2."""

@@ -43,10 +43,16 @@ class TokenClient:
         self._http = http
         self._prover = prover
 
-    def authorization_url(self, metadata: Metadata, scope: str, state: LoginState, *, now: datetime) -> str:
+    def authorization_url(
+        self, metadata: Metadata, scope: str, state: LoginState, *, now: datetime, hint: str | None = None
+    ) -> str:
         """Say where the browser begins its login. Raises ProviderError when a pushed request is not taken."""
         url, _ = self._oauth(metadata, scope).create_authorization_url(
-            metadata.authorization_endpoint, state=state.state, code_verifier=state.verifier, nonce=state.nonce
+            metadata.authorization_endpoint,
+            state=state.state,
+            code_verifier=state.verifier,
+            nonce=state.nonce,
+            **({"login_hint": hint} if hint else {}),
         )
         if self._prover is None:
             return str(url)
@@ -79,6 +85,8 @@ class TokenClient:
             tokens = self._oauth(metadata).fetch_token(
                 metadata.token_endpoint, auth=self._possession(now=now), **form, **self._assertion(metadata, now=now)
             )
+        except httpx2.HTTPStatusError as error:
+            raise ProviderError(f"{metadata.token_endpoint}: answered {error.response.status_code}") from None
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, TypeError, OverflowError, RecursionError) as error:
             # the last four: Authlib reads the answer leniently and trips over some that are none
             raise ProviderError(f"{metadata.token_endpoint}: {reason(error)}") from None

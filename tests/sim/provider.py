@@ -143,6 +143,11 @@ class Provider(httpx2.BaseTransport):
     _access_tokens: dict[str, str] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
+    @property
+    def base(self) -> str:
+        """Where its endpoints lie."""
+        return self.issuer.rstrip("/")
+
     def rotate(self, kid: str, algorithm: str = "RS256", *, keep: bool = False) -> None:
         """Sign with a new key, and publish it with or without the old ones."""
         self.signer = Signer(kid, algorithm)
@@ -166,7 +171,7 @@ class Provider(httpx2.BaseTransport):
         return Draft(header, {**says, "jti": f"logout-{next(self._numbers)}", **claims}, self.signer)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        path = request.url.path
+        path = request.url.path.removeprefix(urlsplit(self.issuer).path.rstrip("/"))
         request.read()
         self.asked.append(path)
         self.requests.append(request)
@@ -182,9 +187,9 @@ class Provider(httpx2.BaseTransport):
     def _discovery(self, _request: httpx2.Request) -> httpx2.Response:
         members = {
             "issuer": self.issuer,
-            "authorization_endpoint": f"{self.issuer}/authorize",
-            "token_endpoint": f"{self.issuer}{TOKEN}",
-            "jwks_uri": f"{self.issuer}{KEYS}",
+            "authorization_endpoint": f"{self.base}/authorize",
+            "token_endpoint": f"{self.base}{TOKEN}",
+            "jwks_uri": f"{self.base}{KEYS}",
             "id_token_signing_alg_values_supported": ["RS256"],
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
             "scopes_supported": ["openid", "profile", "groups"],

@@ -75,15 +75,15 @@ def test_the_nonces_of_many_origins_are_bounded_and_the_known_go_on(prover: Prov
 
 
 def test_a_resource_that_always_wants_another_nonce_is_asked_twice(prover: Prover) -> None:
-    asked: list[httpx2.Request] = []
+    asked: list[tuple[str, str]] = []
 
     def refuse(request: httpx2.Request) -> httpx2.Response:
-        asked.append(request)
+        asked.append((request.headers["dpop"], request.headers["authorization"]))
         headers = {"www-authenticate": 'DPoP error="use_dpop_nonce"', "dpop-nonce": f"n{len(asked)}"}
         return httpx2.Response(401, headers=headers)
 
     auth = Possession(prover, now=START, access_token="token")
     answer = httpx2.Client(transport=httpx2.MockTransport(refuse)).get(URL, auth=auth)
     assert (answer.status_code, len(asked)) == (401, 2)
-    assert [said(prover, request.headers["dpop"]).get("nonce") for request in asked] == [None, "n1"]
-    assert {request.headers["authorization"] for request in asked} == {"DPoP token"}
+    assert [said(prover, proof).get("nonce") for proof, _ in asked] == [None, "n1"]
+    assert {authorization for _, authorization in asked} == {"DPoP token"}

@@ -75,7 +75,8 @@ class Stage:
     def path(self, operation: Operation) -> str:
         """The address of the victim's things."""
         path = operation.path.replace("{session}", self.device.session).replace("{enrolment}", self.enrolment)
-        return f"{path}?{urlencode(self.query)}" if path == "/callback" else path
+        query = {"/callback": self.query, "/login/initiate": {"iss": self.world.issuer}}.get(path)
+        return f"{path}?{urlencode(query)}" if query else path
 
 
 @pytest.fixture
@@ -286,6 +287,7 @@ def test_the_open_routes_are_these_and_no_others() -> None:
         "/openapi.json",
         "/jwks.json",
         "/login/admin",
+        "/login/initiate",
         "/login/{enrolment}",
     }
 
