@@ -9,6 +9,8 @@ from gateway.policy.checks import Check
 from gateway.policy.document import Grant, Limit, Resource, SessionRules, SignalRules
 from gateway.policy.model import EVERYONE, Subject
 
+NO_RULES = SignalRules()
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -25,7 +27,7 @@ class Policy:
     session: SessionRules
     limits: tuple[Limit, ...]
     version: str
-    signals: SignalRules = SignalRules()
+    signals: SignalRules = NO_RULES
 
     @property
     def denied(self) -> str:
