@@ -21,13 +21,11 @@ the new answer.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 
-from agent.wire import Fact
+from gateway.policy import login
 from gateway.policy.checks import Check, Outcome, platform
 from gateway.policy.checks.reporting import ReportAge
-from gateway.policy import login
 from gateway.policy.document import LONGEST_LEASE
 from gateway.policy.judgement import Judgement
 from gateway.policy.model import LONGEST_TEXT, REPORT, Decision, Finding, Posture, Subject
