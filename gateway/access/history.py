@@ -7,7 +7,6 @@ a session, so that a heartbeat costs nothing and a change costs what changed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,22 +17,11 @@ from agent.wire import Fact
 from gateway.policy import record
 from gateway.policy.model import Decision, EvidenceGrade, Posture
 from gateway.policy.question import Question, subject_from_json, subject_to_json
+from gateway.policy.record import Recorded
 from gateway.store import tables
 
 FORGOTTEN_AT_ONCE = 200
 """Sessions whose rows are deleted in one transaction: no request waits long for the lock."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """A decision of the past: what was asked, and what came out."""
-
-    trace: str
-    session: str
-    question: Question
-    tier: str
-    policy_version: str
-    digest: str
 
 
 def write(

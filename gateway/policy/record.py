@@ -8,17 +8,31 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from agent.wire import Fact
 from gateway.policy.model import Decision, Finding
+from gateway.policy.question import Question
 
 VOLATILE = frozenset({"seen.clock_skew"})
 """Facts that differ in every report: no reason for a row, and in every row that there is."""
 
 TRACE = 16
 """Hex digits of a trace id: 64 bits tell the decisions of many years apart, and can be read out on the telephone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A decision of the past: what was asked, and what came out."""
+
+    trace: str
+    session: str
+    question: Question
+    tier: str
+    policy_version: str
+    digest: str
 
 
 def digest(decision: Decision) -> str:
