@@ -17,7 +17,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from gateway.policy import record
 from gateway.policy.checks import Check
 from gateway.policy.checks.reporting import ReportAge
-from gateway.policy.engine import Judgement, decided, judgements, look
+from gateway.policy.engine import decided, judgements, look
+from gateway.policy.judgement import Judgement
 from gateway.policy.model import REPORT, Decision, Posture
 from gateway.policy.policy import Policy
 from gateway.policy.question import Question
