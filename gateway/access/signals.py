@@ -45,9 +45,7 @@ def against(db: Session, login: tables.Login) -> list[str]:
     theirs = (col(devices.issuer) == login.issuer, col(devices.subject) == login.subject)
     others = select(devices.id).where(*theirs, col(devices.id) != login.device)
     standing = db.exec(
-        select(rows).where(
-            rows.issuer == login.issuer, rows.subject == login.subject, col(rows.device).not_in(others)
-        )
+        select(rows).where(rows.issuer == login.issuer, rows.subject == login.subject, col(rows.device).not_in(others))
     ).all()
     return sorted({row.signal for row in standing if not _answered(row, login)})
 

@@ -237,7 +237,8 @@ def _check_demand(verified: VerifiedClaims, demand: Demand, *, now: datetime) ->
     if demand.max_age is not None:
         if not verified.claims.get("auth_time"):
             raise Unauthenticated(
-                "login-age", "the provider does not say when the user logged in (auth_time), and this needs a fresh login"
+                "login-age",
+                "the provider does not say when the user logged in (auth_time), and this needs a fresh login",
             )
         if now - verified.authenticated_at > timedelta(seconds=demand.max_age) + CLOCK_SKEW:
             raise Unauthenticated(

@@ -5,8 +5,8 @@ from alembic import op
 
 from gateway.store.utc import Utc
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 
@@ -83,7 +83,7 @@ def downgrade() -> None:
         op.drop_index(index, table_name="logins")
     for name in ("amr", "provider", *(name for name, _ in reversed(LOGINS))):
         op.drop_column("logins", name)
-    with op.batch_alter_table("enrolments") as table:
-        table.drop_constraint("uq_enrolments_user_code", type_="unique")
+    with op.batch_alter_table("enrolments") as enrolments:
+        enrolments.drop_constraint("uq_enrolments_user_code", type_="unique")
         for name in ("interval", *(name for name, _ in reversed(ENROLMENTS))):
-            table.drop_column(name)
+            enrolments.drop_column(name)
