@@ -1,6 +1,6 @@
 """The relying party: sends a browser to the provider and turns what comes back into a verified login.
 
-Authlib speaks OAuth (RFC 6749, RFC 7636); what it must not decide is decided here and in `verify`. Where a login leads,
+`token_client` speaks OAuth; what it must not decide is decided here and in `verify`. Where a login leads,
 and whether this browser began it, is the caller's: the state cookie is opened before `finish`.
 """
 
@@ -10,22 +10,20 @@ import hmac
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx2
-from authlib.integrations.base_client import OAuthError
-from authlib.integrations.httpx_client import OAuth2Client
-
 from gateway.errors import ProviderError, Unauthenticated
-from gateway.identity import claims, userinfo
-from gateway.identity.claim_rules import Expected
+from gateway.identity import claims, fapi2, userinfo
+from gateway.identity.claim_rules import CLOCK_SKEW, Expected
 from gateway.identity.compact import base64url
 from gateway.identity.discovery import Discovery, Metadata
-from gateway.identity.http import TIMEOUT, Egress, reason
+from gateway.identity.http import Egress
 from gateway.identity.jwks import KeySet
-from gateway.identity.login_state import LoginState
+from gateway.identity.login_state import NOTHING, Demand, LoginState
+from gateway.identity.possession import Prover
+from gateway.identity.token_client import TokenClient, printable
 from gateway.identity.verify import FindKey, VerifiedClaims, VerifiedLogout, verify_id_token, verify_logout_token
 
 SECRET_SIZE = 32
@@ -37,6 +35,9 @@ REACHABLE_FOR = 10.0
 
 ANOTHER_LOGIN = "login-state"
 """The code of the refusal that says nothing about this login: the answer was for another one."""
+
+OFFLINE = "offline_access"
+"""OIDC Core 11: the scope that asks for a refresh token."""
 
 WANTED_SCOPES = ("profile", "email", "groups")
 
@@ -51,7 +52,10 @@ class LoginBegun:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedLogin:
-    """Who logged in, in the provider's words, for which purpose of ours. Made only in this file."""
+    """Who logged in, in the provider's words, for which purpose of ours. Made only in this file.
+
+    `state` is the secret of the attempt; the tokens are to be sealed before they are kept (`identity.sealing`).
+    """
 
     issuer: str
     subject: str
@@ -61,6 +65,13 @@ class VerifiedLogin:
     issued_at: datetime
     sid: str | None
     purpose: str
+    acr: str | None = None
+    amr: tuple[str, ...] = ()
+    email: str | None = None
+    provider: str = ""
+    state: str = field(default="", repr=False)
+    id_token: str | None = field(default=None, repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
 
 
 class RelyingParty:
@@ -75,10 +86,23 @@ class RelyingParty:
         redirect_uri: str,
         groups_claim: str,
         http: Egress,
+        prover: Prover | None = None,
+        name: str = "",
+        groups_prefix: str = "",
     ) -> None:
+        """With a `prover`, the FAPI 2.0 Security Profile is kept and demanded. `groups_prefix` is put before every group, so
+        that one provider's groups are never another's."""
+        self.name = name
+        self._groups_prefix = groups_prefix
         self._client_id = client_id
-        self._client_secret = client_secret
-        self._redirect_uri = redirect_uri
+        self._client = TokenClient(
+            client_id=client_id,
+            client_secret=client_secret if prover is None else None,
+            redirect_uri=redirect_uri,
+            http=http,
+            prover=prover,
+        )
+        self._prover = prover
         self._groups_claim = groups_claim
         self._http = http
         self._discovery = Discovery(issuer, http)
@@ -86,41 +110,70 @@ class RelyingParty:
         self._lock = threading.Lock()
         self._reachable = (float("-inf"), False)
 
-    def begin(self, purpose: str, *, entropy: Callable[[int], bytes], now: datetime) -> LoginBegun:
-        """Start a login. Raises ProviderError when the provider cannot be used."""
-        metadata = self._discovery.metadata(now=now)
-        state, nonce, verifier = (base64url(entropy(SECRET_SIZE)) for _ in range(3))
-        scope = " ".join(["openid", *(scope for scope in WANTED_SCOPES if scope in metadata.scopes)])
-        url, _ = self._oauth(metadata, scope).create_authorization_url(
-            metadata.authorization_endpoint, state=state, code_verifier=verifier, nonce=nonce
-        )
-        return LoginBegun(url, LoginState(purpose, state, nonce, verifier, now))
+    def begin(
+        self,
+        purpose: str,
+        *,
+        entropy: Callable[[int], bytes],
+        now: datetime,
+        hint: str | None = None,
+        demand: Demand = NOTHING,
+        lasting: bool = False,
+    ) -> LoginBegun:
+        """Start a login; `hint` tells the provider whose it may be, `lasting` asks for a refresh token.
+
+        Raises ProviderError when the provider cannot be used.
+        """
+        metadata = self._metadata(now=now)
+        secret, nonce, verifier = (base64url(entropy(SECRET_SIZE)) for _ in range(3))
+        state = LoginState(purpose, secret, nonce, verifier, now, self.name, demand)
+        wanted = (*WANTED_SCOPES, *((OFFLINE,) if lasting else ()))
+        scope = " ".join(["openid", *(scope for scope in wanted if scope in metadata.scopes)])
+        return LoginBegun(self._client.authorization_url(metadata, scope, state, now=now, hint=hint), state)
 
     def finish(self, query: Mapping[str, str], state: LoginState, *, now: datetime) -> VerifiedLogin:
         """Turn the parameters of the callback into a login.
 
         Raises Unauthenticated with a code `login-…` when it does not hold, ProviderError when the provider is at fault.
         """
-        metadata = self._discovery.metadata(now=now)
+        metadata = self._metadata(now=now)
         code = _authorization_code(query, state, metadata)
-        tokens = self._exchange(metadata, code, state)
+        tokens = self._client.exchange(metadata, code, state, now=now)
         verified = self._verify(metadata, tokens, state, now=now)
+        _check_demand(verified, state.demand, now=now)
+        refresh_token = tokens.get("refresh_token")
         return VerifiedLogin(
             issuer=verified.issuer,
             subject=verified.subject,
             user=claims.user(verified),
-            groups=claims.groups(self._group_claims(metadata, tokens, verified), self._groups_claim),
+            groups=self._groups(metadata, tokens, verified, now=now),
             authenticated_at=verified.authenticated_at,
             issued_at=verified.issued_at,
             sid=verified.sid,
             purpose=state.purpose,
+            acr=verified.acr,
+            amr=verified.amr,
+            email=claims.email(verified),
+            provider=self.name,
+            state=state.state,
+            id_token=str(tokens["id_token"]),
+            refresh_token=refresh_token if isinstance(refresh_token, str) and refresh_token else None,
         )
 
     def logout(self, token: object, *, now: datetime) -> VerifiedLogout:
         """Verify a logout token. Raises Malformed `logout-token-…`, or ProviderError when that cannot be told now."""
-        metadata = self._discovery.metadata(now=now)
+        metadata = self._metadata(now=now)
         expected = Expected(metadata.issuer, self._client_id, metadata.algorithms)
         return verify_logout_token(token, expected, self._find_key(metadata, now=now), now=now)
+
+    @property
+    def issuer(self) -> str:
+        """The provider's name, letter for letter."""
+        return self._discovery.issuer
+
+    def published_keys(self) -> list[Mapping[str, str]]:
+        """List the public keys that this client signs with, as JWKs: none, unless it keeps FAPI 2."""
+        return [] if self._prover is None else [self._prover.jwk]
 
     def reachable(self) -> bool:
         """Say whether a login could begin now."""
@@ -130,47 +183,16 @@ class RelyingParty:
             self._reachable = (time.monotonic(), answer)
         return answer
 
+    def _metadata(self, *, now: datetime) -> Metadata:
+        metadata = self._discovery.metadata(now=now)
+        return metadata if self._prover is None else fapi2.narrowed(metadata)
+
     def _ask(self) -> bool:
         try:
-            self._discovery.metadata(now=datetime.now(UTC))
+            self._metadata(now=datetime.now(UTC))
         except ProviderError:
             return False
         return True
-
-    def _oauth(self, metadata: Metadata, scope: str | None = None) -> OAuth2Client:
-        """Make a client for one use: Authlib keeps the last token in it, which must not meet another login."""
-        return OAuth2Client(
-            self._client_id,
-            self._client_secret,
-            token_endpoint_auth_method=self._client_authentication(metadata),
-            scope=scope,
-            redirect_uri=self._redirect_uri,
-            code_challenge_method="S256",
-            transport=self._http.transport,
-            trust_env=False,
-            timeout=TIMEOUT,
-            follow_redirects=False,
-        )
-
-    def _client_authentication(self, metadata: Metadata) -> str:
-        if self._client_secret is None:
-            return "none"
-        methods = ("client_secret_basic", "client_secret_post")
-        return next((method for method in methods if method in metadata.token_auth_methods), methods[0])
-
-    def _exchange(self, metadata: Metadata, code: str, state: LoginState) -> Mapping[str, Any]:
-        try:
-            tokens = self._oauth(metadata).fetch_token(
-                metadata.token_endpoint, grant_type="authorization_code", code=code, code_verifier=state.verifier
-            )
-        except OAuthError as error:
-            if error.error == "invalid_grant":
-                raise Unauthenticated("login-code", "the code is used up or not for this login; begin again") from None
-            raise ProviderError(f"{metadata.token_endpoint}: {printable(str(error.error))}") from None
-        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, TypeError, OverflowError, RecursionError) as error:
-            # the last four: Authlib reads the answer leniently and trips over some that are none
-            raise ProviderError(f"{metadata.token_endpoint}: {reason(error)}") from None
-        return dict(tokens)
 
     def _verify(
         self, metadata: Metadata, tokens: Mapping[str, Any], state: LoginState, *, now: datetime
@@ -186,12 +208,18 @@ class RelyingParty:
         return verify_id_token(tokens.get("id_token"), expected, self._find_key(metadata, now=now), now=now)
 
     def _group_claims(
-        self, metadata: Metadata, tokens: Mapping[str, Any], verified: VerifiedClaims
+        self, metadata: Metadata, tokens: Mapping[str, Any], verified: VerifiedClaims, *, now: datetime
     ) -> Mapping[str, Any]:
         """Give the claims to read groups from: the ID token's, or userinfo's where the ID token is silent."""
         if metadata.userinfo_endpoint is None or claims.names_groups(verified.claims, self._groups_claim):
             return verified.claims
-        return userinfo.ask(self._http, metadata.userinfo_endpoint, tokens, verified)
+        return userinfo.ask(self._http, metadata.userinfo_endpoint, tokens, verified, self._prover, now=now)
+
+    def _groups(
+        self, metadata: Metadata, tokens: Mapping[str, Any], verified: VerifiedClaims, *, now: datetime
+    ) -> tuple[str, ...]:
+        found = claims.groups(self._group_claims(metadata, tokens, verified, now=now), self._groups_claim)
+        return tuple(f"{self._groups_prefix}{group}" for group in found)
 
     def _find_key(self, metadata: Metadata, *, now: datetime) -> FindKey:
         keys = self._key_set(metadata.jwks_uri)
@@ -202,6 +230,25 @@ class RelyingParty:
             if self._keys is None or self._keys.url != url:
                 self._keys = KeySet(url, self._http)
             return self._keys
+
+
+def _check_demand(verified: VerifiedClaims, demand: Demand, *, now: datetime) -> None:
+    """OIDC Core 3.1.2.1: whoever asks for `max_age` must be told `auth_time`; whoever asks for a class must look at it."""
+    if demand.max_age is not None:
+        if not verified.claims.get("auth_time"):
+            raise Unauthenticated(
+                "login-age",
+                "the provider does not say when the user logged in (auth_time), and this needs a fresh login",
+            )
+        if now - verified.authenticated_at > timedelta(seconds=demand.max_age) + CLOCK_SKEW:
+            raise Unauthenticated(
+                "login-age", "the provider did not ask the user to log in again; log out there, then begin again"
+            )
+    if demand.acr_values and verified.acr not in demand.acr_values:
+        raise Unauthenticated(
+            "login-acr",
+            f"the provider logged in at the class {verified.acr}; needed is one of: {', '.join(demand.acr_values)}",
+        )
 
 
 def _authorization_code(query: Mapping[str, str], state: LoginState, metadata: Metadata) -> str:
@@ -217,8 +264,3 @@ def _authorization_code(query: Mapping[str, str], state: LoginState, metadata: M
     if not 0 < len(code) <= LONGEST_CODE or not code.isascii() or not code.isprintable():  # RFC 6749 A.11
         raise Unauthenticated("login-code", "the answer has no code; begin again")
     return code
-
-
-def printable(text: str) -> str:
-    """Shorten a stranger's text to what may be shown: RFC 6749 allows an error code no more than this."""
-    return "".join(character for character in text[:80] if " " <= character <= "~" and character not in '"\\')

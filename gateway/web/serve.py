@@ -8,7 +8,7 @@ import signal
 import socket
 import ssl
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from urllib.parse import urlsplit
@@ -16,17 +16,20 @@ from urllib.parse import urlsplit
 import structlog
 import uvicorn
 
+from gateway.access import policies
 from gateway.access.addresses import Pool
 from gateway.access.credentials import TunnelEnd
 from gateway.access.enforcement import Enforcement
 from gateway.access.tunnel import SOCKETS, UapiTunnel
 from gateway.errors import HostError, SettingsError
+from gateway.identity.client_key import ClientKey
 from gateway.identity.http import Egress
 from gateway.identity.oidc import RelyingParty
-from gateway.policy.load import load_policy
+from gateway.identity.possession import Prover
+from gateway.policy.load import load_policy, texts
 from gateway.policy.policy import Policy
 from gateway.settings import LOOPBACK, Settings
-from gateway.store.engine import open_engine
+from gateway.store.engine import open_engine, writing
 from gateway.store.migrate import upgrade
 from gateway.web import certificate, state
 from gateway.web.app import make_app
@@ -43,11 +46,13 @@ def serve(settings: Settings, *, policy_dir: Path, issuer: str, self_signed: boo
 
     Raises GatewayError with what is wrong when it cannot start; nothing is served then.
     """
-    policy = load_policy(policy_dir)
+    policy, files = load_policy(policy_dir), texts(policy_dir)
     clock = Clock()
     with state.locked(settings.state_dir), _bind(settings) as listener:
         tls = _tls(settings, self_signed=self_signed, now=clock.now())
         gateway = assemble(settings, policy=policy, issuer=issuer, clock=clock)
+        with writing(gateway.engine) as db:
+            policies.keep(db, policy, files, now=clock.now())
         log.info("policy loaded", policy=policy.name, version=policy.version)
         server = _Server(_configuration(gateway, tls), gateway)
         # uvicorn raises the signal again when it has stopped; by then there is nothing left to end.
@@ -82,11 +87,15 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
         cookie_key=state.kept_key(settings.state_dir / "cookie.key", os.urandom),
         clock=clock,
         entropy=os.urandom,
+        history=timedelta(days=settings.history_days),
     )
 
 
 def _provider(settings: Settings, issuer: str) -> RelyingParty:
     host = urlsplit(issuer).hostname
+    prover = None
+    if settings.oidc_profile == "fapi2":
+        prover = Prover(ClientKey(state.kept_key(settings.state_dir / "client.key", os.urandom)), os.urandom)
     return RelyingParty(
         issuer=issuer,
         client_id=settings.oidc_client_id,
@@ -94,6 +103,7 @@ def _provider(settings: Settings, issuer: str) -> RelyingParty:
         redirect_uri=f"{settings.public_url}/callback",
         groups_claim=settings.oidc_groups_claim,
         http=Egress(allow_loopback=host in LOOPBACK, private_host=host),
+        prover=prover,
     )
 
 

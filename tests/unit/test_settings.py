@@ -16,6 +16,7 @@ WRONG = {
     "STATE_DIR": ["relative"],
     "DATABASE_URL": ["mysql://x", "sqlite://", "/var/lib/db"],
     "POLICY_DIR": ["/nowhere/policies"],
+    "HISTORY_DAYS": ["0", "3651", "-1", "x", "1.5", "٨"],
     "OIDC_ISSUER": ["login.example.com", "http://login.example.com", "https://login.example.com?x=1", "https://x#f"],
     "OIDC_CLIENT_ID": [" "],
     "OIDC_GROUPS_CLAIM": [" "],
@@ -25,6 +26,7 @@ WRONG = {
     "TUNNEL_ADDRESSES": ["100.96.0.1/16", "10.0.0.0/8,10.1.0.0/16", "100.96.0.0/30", "x", ","],
     "TUNNEL_MTU": ["1279", "65440", "-1", "x", "1420.0"],
     "TRANSFORMS": ["rust", "Python"],
+    "OIDC_PROFILE": ["FAPI2", "fapi"],
     "DEVELOPMENT_PROVIDER": ["0.0.0.0:9400", "192.0.2.1:9400", "example.com:9400"],
 }
 
