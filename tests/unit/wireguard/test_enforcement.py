@@ -206,7 +206,9 @@ def test_a_rate_lets_the_excess_wait_and_drops_what_would_wait_too_long():
         for number in range(200):
             world.send(sender, udp4(*there, number.to_bytes(2, "big") + bytes(998)))
         assert len(receiver.received) - began == 1
-        assert gateway.interface.drops[Drop.RATE_EXCEEDED] - dropped == 196  # the first, and 8.2 ms each until 30 ms are full
+        assert (
+            gateway.interface.drops[Drop.RATE_EXCEEDED] - dropped == 196
+        )  # the first, and 8.2 ms each until 30 ms are full
         world.advance(0.04)
         assert [int.from_bytes(each[28:30], "big") for each in receiver.received[began:]] == [0, 1, 2, 3]
     change(world, gateway, client, rate_tx=0)
