@@ -13,7 +13,7 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from agent.wire import Fact
-from gateway.access import audit, verdicts
+from gateway.access import audit, signals, verdicts
 from gateway.access.addresses import release
 from gateway.access.audit import GATEWAY, Event
 from gateway.access.identifiers import Entropy, is_identifier, new_identifier
@@ -23,6 +23,7 @@ from gateway.policy.engine import decide
 from gateway.policy.model import Posture, Subject
 from gateway.policy.policy import Policy
 from gateway.policy.question import Question
+from gateway.policy.signals import with_signals
 from gateway.store import tables
 
 
@@ -37,6 +38,7 @@ class EndReason(enum.StrEnum):
     DENIED = "denied"
     KILLED = "killed"
     LOGGED_OUT = "logged-out"
+    REVOKED = "revoked"
     BROKEN = "record-broken"
 
 
@@ -65,6 +67,7 @@ def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: E
         active_at=now,
         lease_until=min(now + policy.session.lease, login.expires_at),
         nonce=new_identifier(entropy),
+        signals=signals.of_login(db, login),
         **verdicts.kept(decision, policy),
     )
     session.due_at = _due(session, policy)
@@ -185,7 +188,7 @@ def question(
 ) -> Question:
     """Put together what is decided about a live session: by `judge`, and by whoever wants to know what it would decide."""
     subject = Subject(session.user, frozenset(session.groups), session.device)
-    return Question(subject, posture, now, _failing_since(row))
+    return Question(subject, with_signals(posture, session.signals), now, _failing_since(row))
 
 
 def _find(db: Session, session: str) -> tables.Session:

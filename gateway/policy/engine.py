@@ -10,7 +10,8 @@
 4. A report that is older than MAXIMUM_REPORT_AGE adds a finding that leads to `session.without_report`. No report at all
    is the worst tier of a session: nobody has a credential before the first one, and a policy that denied here would
    never let anybody begin.
-5. What is reached is the union of the grants of the subject's groups at that tier. Nothing grants by default.
+5. What a provider signals against the user or the device leads to the worst tier of a session (`signals.py`).
+6. What is reached is the union of the grants of the subject's groups at that tier. Nothing grants by default.
 
 Ages end like leases: what may be 3d old is too old at exactly 3d, so that `valid_until` is itself the first instant of
 the new answer.
@@ -23,6 +24,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from agent.wire import Fact
+from gateway.policy import signals
 from gateway.policy.checks import Check, Outcome, platform
 from gateway.policy.checks.reporting import ReportAge
 from gateway.policy.document import LONGEST_LEASE
@@ -77,6 +79,7 @@ def judgements(
         return [unreported, *(Judgement(name, None, min(since, now), None) for name, since in known)]
     return [
         _report(policy, posture, now=now),
+        *(Judgement(bad.check, bad, None, None, bad.evidence) for bad in signals.findings(posture, policy.worst_tier)),
         *(_judgement(policy, name, subject, posture, before.get(name), now=now) for name in policy.checks),
     ]
 

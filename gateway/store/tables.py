@@ -80,7 +80,7 @@ class Login(SQLModel, table=True):
 class Session(SQLModel, table=True):
     """One access grant. Live while `ended_at` is None; then `live_device` is the device, so one device has one at most.
 
-    `tier` to `rate` are the latest decision. `due_at` is the next instant at which time alone changes something:
+    `tier` to `rate` are the latest decision, `signals` what security events say that it had to hear. `due_at` is the next instant at which time alone changes something:
     the lease's end, the session's end, or the decision's `valid_until`.
     """
 
@@ -105,6 +105,7 @@ class Session(SQLModel, table=True):
     permits: list[str] = Field(sa_type=JSON)
     routes: list[str] = Field(sa_type=JSON)
     rate: int | None = Field(default=None, sa_type=BigInteger)
+    signals: Members = Field(default_factory=dict, sa_type=JSON)
     policy_version: str
     valid_until: datetime | None = Field(default=None, sa_type=Utc)
     ended_at: datetime | None = Field(default=None, sa_type=Utc)
@@ -196,6 +197,43 @@ class Logout(SQLModel, table=True):
     sid: str | None = None
     issued_at: datetime = Field(sa_type=Utc)
     expires_at: datetime = Field(sa_type=Utc, index=True)
+
+
+class SeenEvent(SQLModel, table=True):
+    """A security event that was accepted. Kept until its token would be too old anyway."""
+
+    __tablename__ = "seen_events"
+
+    issuer: str = Field(primary_key=True)
+    jti: str = Field(primary_key=True)
+    expires_at: datetime = Field(sa_type=Utc, index=True)
+
+
+class Signal(SQLModel, table=True):
+    """The last word of a security event about a user, or about one device of theirs; `device` is empty for all."""
+
+    __tablename__ = "signals"
+
+    issuer: str = Field(primary_key=True)
+    subject: str = Field(primary_key=True)
+    device: str = Field(primary_key=True)
+    fact: str = Field(primary_key=True)
+    value: str
+    at: datetime = Field(sa_type=Utc)
+
+
+class EventStream(SQLModel, table=True):
+    """The stream of security events that we have at a transmitter, as it answered last."""
+
+    __tablename__ = "event_streams"
+
+    issuer: str = Field(primary_key=True)
+    stream: str
+    audience: str
+    delivery: str
+    endpoint: str
+    status: str
+    verified_at: datetime | None = Field(default=None, sa_type=Utc)
 
 
 class Administrator(SQLModel, table=True):

@@ -1,0 +1,206 @@
+"""What a security event does to live sessions. Everything happens in the caller's transaction, once for each event.
+
+    session-revoked, account-disabled,   the logins that it is about are over, and whatever lives by them ends
+    account-purged, credential-change
+    token-claims-change                  the groups of the login are the new ones, and its sessions are judged again
+    device-compliance-change,            a signal about the user or the device, which every later decision hears of
+    risk-level-change,                   (`policy/signals.py`), until another event takes it back or, for the
+    assurance-level-change               assurance, until a login that is younger
+
+A transmitter that says less than it could is believed in full: an event about a user without a device is about all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, func, or_
+from sqlmodel import Session, col, select
+
+from gateway.access import audit, logout, sessions, signals
+from gateway.access.audit import Event
+from gateway.access.logout import Cause, end_logins
+from gateway.access.sessions import EndReason
+from gateway.errors import Unavailable
+from gateway.identity import claims
+from gateway.identity.kinds import SET_AGE
+from gateway.identity.security_event import EventSubject, Kind, SecurityEvent
+from gateway.policy.policy import Policy
+from gateway.store import tables
+
+RETENTION = SET_AGE + timedelta(minutes=1)
+"""Must outlive the age at which a token is accepted, or it could be replayed."""
+
+MOST_EVENTS = 1_000_000
+"""When so many are remembered, new ones are refused: forgetting one would let it be replayed."""
+
+ENDING = (Kind.SESSION_REVOKED, Kind.ACCOUNT_DISABLED, Kind.ACCOUNT_PURGED, Kind.CREDENTIAL_CHANGE)
+HARMLESS = "create"
+"""A credential that is added takes nothing away from the ones that were used."""
+
+
+def accept(db: Session, policy: Policy, event: SecurityEvent, *, groups_claim: str, now: datetime) -> list[str]:
+    """Do what the event asks for. Gives the sessions that changed; none when it was accepted before (RFC 8935 section 2)."""
+    if not _spend(db, event, now=now):
+        return []
+    logins = _logins(db, event.subject, now=now)
+    changed = _effect(db, policy, event, logins, groups_claim=groups_claim, now=now)
+    _record(db, event, logins, changed, now=now)
+    return changed
+
+
+def _effect(
+    db: Session,
+    policy: Policy,
+    event: SecurityEvent,
+    logins: Sequence[tables.Login],
+    *,
+    groups_claim: str,
+    now: datetime,
+) -> list[str]:
+    if event.kind is None or event.subject.empty:
+        return []
+    if event.kind in ENDING:
+        harmless = event.kind is Kind.CREDENTIAL_CHANGE and event.members["change_type"] == HARMLESS
+        return [] if harmless else _end(db, event, logins, now=now)
+    if event.kind is Kind.CLAIMS_CHANGE:
+        return _regroup(db, policy, logins, event.members["claims"], groups_claim, now=now)
+    signals.take(db, event, logins)
+    return _judge_again(db, policy, logins, now=now)
+
+
+def _end(db: Session, event: SecurityEvent, logins: Sequence[tables.Login], *, now: datetime) -> list[str]:
+    assert event.kind is not None
+    cause = Cause(event.kind.value, EndReason.REVOKED, event.issuer)
+    if event.subject.device is not None:
+        before = [login for login in logins if login.issued_at is None or login.issued_at <= event.at]
+        return end_logins(db, before, cause, now=now)
+    ended: list[str] = []
+    for number, (issuer, subject) in enumerate(sorted(_users(db, event.subject, logins))):
+        over = tables.Logout(
+            issuer=issuer,
+            jti=f"{event.jti} {number} of {event.issuer}",
+            subject=subject,
+            sid=event.subject.sid,
+            issued_at=event.at,
+            expires_at=now + logout.RETENTION,
+        )
+        db.add(over)  # kept: a login that is on its way must not come in after it
+        ended += logout.end(db, over, cause, now=now)
+    return ended
+
+
+def _users(db: Session, about: EventSubject, logins: Sequence[tables.Login]) -> set[tuple[str, str]]:
+    """Name by issuer and subject whom an event is about, the administrators among them."""
+    users = {(login.issuer, login.subject) for login in logins}
+    rows = tables.Administrator
+    fits = [
+        column == value
+        for column, value in ((col(rows.user), about.name), (col(rows.sid), about.sid))
+        if value is not None
+    ]
+    if fits:
+        users |= {(row.issuer, row.subject) for row in db.exec(select(rows).where(*fits)).all()}
+    if about.issuer is not None and about.subject is not None:
+        users.add((about.issuer, about.subject))
+    return users
+
+
+def _regroup(
+    db: Session,
+    policy: Policy,
+    logins: Sequence[tables.Login],
+    said: Mapping[str, Any],
+    groups_claim: str,
+    *,
+    now: datetime,
+) -> list[str]:
+    if not claims.names_groups(said, groups_claim):
+        return []
+    groups = list(claims.groups(said, groups_claim))
+    for login in logins:
+        login.groups = groups
+    for session in _live(db, logins):
+        session.groups = groups
+    return _judge_again(db, policy, logins, now=now)
+
+
+def _judge_again(db: Session, policy: Policy, logins: Sequence[tables.Login], *, now: datetime) -> list[str]:
+    changed = []
+    for session in _live(db, logins):
+        reach = (session.permits, session.rate)
+        session.signals = signals.of(db, session)
+        told = sessions.judge(db, policy, session, sessions.latest_posture(db, session), now=now)
+        if told or session.ended_at is not None or reach != (session.permits, session.rate):
+            changed.append(session.id)
+    return changed
+
+
+def _live(db: Session, logins: Sequence[tables.Login]) -> Sequence[tables.Session]:
+    rows = tables.Session
+    named = col(rows.login).in_([login.id for login in logins])
+    return db.exec(select(rows).where(col(rows.live_device).is_not(None), named)).all()
+
+
+def _logins(db: Session, about: EventSubject, *, now: datetime) -> Sequence[tables.Login]:
+    """Find the logins that still hold and that the event is about: all that it says must fit."""
+    if about.empty:
+        return []
+    rows = tables.Login
+    fits = [
+        column == value
+        for column, value in (
+            (col(rows.issuer), about.issuer),
+            (col(rows.subject), about.subject),
+            (col(rows.user), about.name),
+            (col(rows.sid), about.sid),
+            (col(rows.device), about.device),
+        )
+        if value is not None
+    ]
+    holding = (col(rows.voided_at).is_(None), or_(col(rows.expires_at) > now))
+    return db.exec(select(rows).where(*holding, *fits)).all()
+
+
+def _spend(db: Session, event: SecurityEvent, *, now: datetime) -> bool:
+    rows = tables.SeenEvent
+    db.exec(delete(rows).where(col(rows.expires_at) <= now))
+    if db.get(rows, (event.issuer, event.jti)) is not None:
+        return False
+    if db.exec(select(func.count()).select_from(rows)).one() >= MOST_EVENTS:
+        raise Unavailable("busy", "too many events in the last day; send it again later")
+    db.add(rows(issuer=event.issuer, jti=event.jti, expires_at=now + RETENTION))
+    db.flush()
+    return True
+
+
+def _record(
+    db: Session, event: SecurityEvent, logins: Sequence[tables.Login], changed: Sequence[str], *, now: datetime
+) -> None:
+    about = {
+        name: value
+        for name in ("issuer", "subject", "name", "sid", "device")
+        if (value := getattr(event.subject, name)) is not None
+    }
+    audit.record(
+        db,
+        Event.SECURITY_EVENT,
+        now=now,
+        actor=event.issuer,
+        kind=event.kind.value if event.kind else event.type,
+        about=about,
+        users=sorted({login.user for login in logins}),
+        sessions=list(changed),
+        said=_shown(event.members),
+    )
+
+
+def _shown(members: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep of a stranger's members what is a short text or a number."""
+    return {
+        str(name)[:64]: value if isinstance(value, int | float | bool) else str(value)[:200]
+        for name, value in list(members.items())[:16]
+        if isinstance(value, str | int | float | bool)
+    }
