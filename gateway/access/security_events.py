@@ -1,11 +1,12 @@
 """What a security event does to live sessions. Everything happens in the caller's transaction, once for each event.
 
     session-revoked, account-disabled,   the logins that it is about are over, and whatever lives by them ends
-    account-purged, credential-change
+    account-purged
     token-claims-change                  the groups of the login are the new ones, and its sessions are judged again
-    device-compliance-change,            a signal about the user or the device, which every later decision hears of
-    risk-level-change,                   (`policy/signals.py`), until another event takes it back or, for the
-    assurance-level-change               assurance, until a login that is younger
+    device-compliance-change,            held against the user or the device: the policy says which tier is left, until
+    risk-level-change                    another event takes it back
+    credential-change,                   likewise, until a login that is younger
+    assurance-level-change
 
 A transmitter that says less than it could is believed in full: an event about a user without a device is about all of them.
 """
@@ -23,7 +24,7 @@ from gateway.access import audit, logout, sessions, signals
 from gateway.access.audit import Event
 from gateway.access.logout import Cause, end_logins
 from gateway.access.sessions import EndReason
-from gateway.errors import Unavailable
+from gateway.errors import Malformed, Unauthenticated, Unavailable
 from gateway.identity import claims
 from gateway.identity.kinds import SET_AGE
 from gateway.identity.security_event import EventSubject, Kind, SecurityEvent
@@ -36,9 +37,7 @@ RETENTION = SET_AGE + timedelta(minutes=1)
 MOST_EVENTS = 1_000_000
 """When so many are remembered, new ones are refused: forgetting one would let it be replayed."""
 
-ENDING = (Kind.SESSION_REVOKED, Kind.ACCOUNT_DISABLED, Kind.ACCOUNT_PURGED, Kind.CREDENTIAL_CHANGE)
-HARMLESS = "create"
-"""A credential that is added takes nothing away from the ones that were used."""
+ENDING = (Kind.SESSION_REVOKED, Kind.ACCOUNT_DISABLED, Kind.ACCOUNT_PURGED)
 
 
 def accept(db: Session, policy: Policy, event: SecurityEvent, *, groups_claim: str, now: datetime) -> list[str]:
@@ -63,8 +62,7 @@ def _effect(
     if event.kind is None or event.subject.empty:
         return []
     if event.kind in ENDING:
-        harmless = event.kind is Kind.CREDENTIAL_CHANGE and event.members["change_type"] == HARMLESS
-        return [] if harmless else _end(db, event, logins, now=now)
+        return _end(db, event, logins, now=now)
     if event.kind is Kind.CLAIMS_CHANGE:
         return _regroup(db, policy, logins, event.members["claims"], groups_claim, now=now)
     signals.take(db, event, logins)
@@ -119,7 +117,10 @@ def _regroup(
 ) -> list[str]:
     if not claims.names_groups(said, groups_claim):
         return []
-    groups = list(claims.groups(said, groups_claim))
+    try:
+        groups = list(claims.groups(said, groups_claim))
+    except Unauthenticated as error:
+        raise Malformed("set-events", str(error)) from None
     for login in logins:
         login.groups = groups
     for session in _live(db, logins):
@@ -131,7 +132,8 @@ def _judge_again(db: Session, policy: Policy, logins: Sequence[tables.Login], *,
     changed = []
     for session in _live(db, logins):
         reach = (session.permits, session.rate)
-        session.signals = signals.of(db, session)
+        login = db.get(tables.Login, session.login)
+        session.signals = sorted(signals.of_login(db, login)) if login is not None else []
         told = sessions.judge(db, policy, session, sessions.latest_posture(db, session), now=now)
         if told or session.ended_at is not None or reach != (session.permits, session.rate):
             changed.append(session.id)

@@ -20,10 +20,9 @@ from gateway.access.identifiers import Entropy, is_identifier, new_identifier
 from gateway.errors import Conflict, NotFound, Unauthenticated
 from gateway.identity.device import VerifiedReport
 from gateway.policy.engine import decide
-from gateway.policy.model import Posture, Subject
+from gateway.policy.model import Posture, Signal, Subject
 from gateway.policy.policy import Policy
 from gateway.policy.question import Question
-from gateway.policy.signals import with_signals
 from gateway.store import tables
 
 
@@ -52,7 +51,8 @@ def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: E
     if before is not None:
         end(db, before, EndReason.REPLACED, now=now)
         db.flush()  # `live_device` is UNIQUE: the old row lets go before the new one takes it
-    subject = Subject(login.user, frozenset(login.groups), device)
+    heard = signals.of_login(db, login)
+    subject = Subject(login.user, frozenset(login.groups), device, signals=heard)
     known = _failing_since(db.get(tables.Posture, device))
     decision = decide(policy, subject, None, now=now, failing_since=known)
     session = tables.Session(
@@ -67,7 +67,7 @@ def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: E
         active_at=now,
         lease_until=min(now + policy.session.lease, login.expires_at),
         nonce=new_identifier(entropy),
-        signals=signals.of_login(db, login),
+        signals=sorted(heard),
         **verdicts.kept(decision, policy),
     )
     session.due_at = _due(session, policy)
@@ -187,8 +187,9 @@ def question(
     session: tables.Session, posture: Posture | None, row: tables.Posture | None, *, now: datetime
 ) -> Question:
     """Put together what is decided about a live session: by `judge`, and by whoever wants to know what it would decide."""
-    subject = Subject(session.user, frozenset(session.groups), session.device)
-    return Question(subject, with_signals(posture, session.signals), now, _failing_since(row))
+    heard = frozenset(Signal(name) for name in session.signals)
+    subject = Subject(session.user, frozenset(session.groups), session.device, signals=heard)
+    return Question(subject, posture, now, _failing_since(row))
 
 
 def _find(db: Session, session: str) -> tables.Session:

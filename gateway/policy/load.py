@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from gateway.errors import PolicyError, Problem
 from gateway.policy import references
-from gateway.policy.document import Document, SessionRules, keys_at
+from gateway.policy.document import Document, SessionRules, SignalRules, keys_at
 from gateway.policy.policy import Policy
 from gateway.policy.source import MAX_BYTES, Source, parse
 from gateway.policy.validation import validate
@@ -92,6 +92,7 @@ def _merged(documents: list[Document]) -> Document:
         access=[grant for d in documents for grant in d.access],
         checks={name: check for d in documents for name, check in d.checks.items()},
         session=next((d.session for d in documents if d.session), SessionRules()),
+        signals=next((d.signals for d in documents if d.signals), None),
         limits=[limit for d in documents for limit in d.limits],
     )
 
@@ -109,6 +110,7 @@ def _compiled(document: Document) -> Policy:
         session=document.session,
         limits=tuple(document.limits),
         version=_version(document),
+        signals=document.signals or SignalRules(),
     )
 
 

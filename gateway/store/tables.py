@@ -80,7 +80,7 @@ class Login(SQLModel, table=True):
 class Session(SQLModel, table=True):
     """One access grant. Live while `ended_at` is None; then `live_device` is the device, so one device has one at most.
 
-    `tier` to `rate` are the latest decision, `signals` what security events say that it had to hear. `due_at` is the next instant at which time alone changes something:
+    `tier` to `rate` are the latest decision, `signals` what security events hold against it. `due_at` is the next instant at which time alone changes something:
     the lease's end, the session's end, or the decision's `valid_until`.
     """
 
@@ -105,7 +105,7 @@ class Session(SQLModel, table=True):
     permits: list[str] = Field(sa_type=JSON)
     routes: list[str] = Field(sa_type=JSON)
     rate: int | None = Field(default=None, sa_type=BigInteger)
-    signals: Members = Field(default_factory=dict, sa_type=JSON)
+    signals: list[str] = Field(default_factory=list, sa_type=JSON)
     policy_version: str
     valid_until: datetime | None = Field(default=None, sa_type=Utc)
     ended_at: datetime | None = Field(default=None, sa_type=Utc)
@@ -217,7 +217,7 @@ class Signal(SQLModel, table=True):
     issuer: str = Field(primary_key=True)
     subject: str = Field(primary_key=True)
     device: str = Field(primary_key=True)
-    fact: str = Field(primary_key=True)
+    about: str = Field(primary_key=True)
     value: str
     at: datetime = Field(sa_type=Utc)
 

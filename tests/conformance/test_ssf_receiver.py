@@ -2,58 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import httpx2
 import pytest
 
 from gateway.identity.transmitter import POLL, PUSH
-from gateway.web import security_events
-from tests.sim.gateway import FULL, Device, World
-from tests.sim.transmitter import CAEP, ISSUER, PUSH_SECRET, SSF, STREAM, SimulatedTransmitter
+from tests.sim.gateway import FULL, World
+from tests.sim.receiving import Receiving
+from tests.sim.transmitter import CAEP, ISSUER, PUSH_SECRET, SSF, STREAM
 
 ALICE = {"format": "iss_sub", "iss": "http://127.0.0.1:9", "sub": "sub-alice"}
 
 
-class ReceiverUnderTest:
-    """A gateway whose stream is at the simulated transmitter, and somebody who is connected."""
-
-    def __init__(self, world: World, *, delivery: str = "push") -> None:
-        self.world = world
-        self.transmitter = SimulatedTransmitter()
-        self.receiver = self.transmitter.receiver(world.engine, delivery=delivery)
-        world.deployment = replace(world.deployment, receiver=self.receiver)
-        world.browser = world.new_browser()
-
-    def work(self) -> None:
-        """What the background does."""
-        security_events.step(self.world.deployment, self.receiver, now=self.world.clock.time)
-
-    def push(self, token: str, authorization: str | None = f"Bearer {PUSH_SECRET}") -> httpx2.Response:
-        headers = {"content-type": "application/secevent+jwt"}
-        headers |= {} if authorization is None else {"authorization": authorization}
-        return self.world.browser.post("/security-events", content=token, headers=headers)
-
-    def accepts(self, token: str) -> None:
-        answer = self.push(token)
-        assert (answer.status_code, answer.content) == (202, b""), answer.text
-
-    def connected(self, **login: Any) -> Device:
-        device = self.world.device(**login).connect()
-        assert device.reach == FULL
-        return device
-
-
 @pytest.fixture
-def under_test(world: World) -> ReceiverUnderTest:
-    under_test = ReceiverUnderTest(world)
+def under_test(world: World) -> Receiving:
+    under_test = Receiving(world)
     under_test.work()
     return under_test
 
 
-def test_openid_ssf_receiver_happypath(under_test: ReceiverUnderTest) -> None:
+def test_openid_ssf_receiver_happypath(under_test: Receiving) -> None:
     """A stream is made and verified, an event comes, and it has its effect."""
     device = under_test.connected()
     transmitter = under_test.transmitter
@@ -64,7 +32,7 @@ def test_openid_ssf_receiver_happypath(under_test: ReceiverUnderTest) -> None:
     assert device.reach is None
 
 
-def test_openid_ssf_receiver_stream_create_delete(under_test: ReceiverUnderTest) -> None:
+def test_openid_ssf_receiver_stream_create_delete(under_test: Receiving) -> None:
     transmitter, receiver = under_test.transmitter, under_test.receiver
     assert transmitter.stream is not None
     delivery = transmitter.stream["delivery"]
@@ -78,7 +46,7 @@ def test_openid_ssf_receiver_stream_create_delete(under_test: ReceiverUnderTest)
     assert transmitter.requests[-1].method == "DELETE"
 
 
-def test_openid_ssf_receiver_stream_status_update(under_test: ReceiverUnderTest) -> None:
+def test_openid_ssf_receiver_stream_status_update(under_test: Receiving) -> None:
     """The receiver pauses and enables; and it hears when the transmitter does."""
     transmitter, receiver, now = under_test.transmitter, under_test.receiver, under_test.world.clock.time
     for status in ("paused", "enabled", "disabled"):
@@ -90,7 +58,7 @@ def test_openid_ssf_receiver_stream_status_update(under_test: ReceiverUnderTest)
     assert receiver.stream().status == "enabled"
 
 
-def test_openid_ssf_receiver_stream_verification(under_test: ReceiverUnderTest) -> None:
+def test_openid_ssf_receiver_stream_verification(under_test: Receiving) -> None:
     """The event must carry the state that was asked for, and no other."""
     transmitter, receiver = under_test.transmitter, under_test.receiver
     refused = under_test.push(transmitter.verification("a state that nobody asked for").sign())
@@ -102,13 +70,13 @@ def test_openid_ssf_receiver_stream_verification(under_test: ReceiverUnderTest) 
     assert receiver.stream().verified_at is not None
 
 
-def test_openid_ssf_receiver_unsolicited_stream_verification(under_test: ReceiverUnderTest) -> None:
+def test_openid_ssf_receiver_unsolicited_stream_verification(under_test: Receiving) -> None:
     """SSF 1.0 section 8.1.4: a transmitter may verify by itself; such an event has no state."""
     under_test.accepts(under_test.transmitter.verification(None).sign())
     assert under_test.receiver.stream().verified_at is not None
 
 
-def test_openid_ssf_receiver_stream_supported_events(under_test: ReceiverUnderTest) -> None:
+def test_openid_ssf_receiver_stream_supported_events(under_test: Receiving) -> None:
     """It asks for what it acts on, takes fewer, and lets pass what it does not know."""
     transmitter = under_test.transmitter
     assert transmitter.stream is not None
@@ -128,7 +96,7 @@ def test_openid_ssf_receiver_stream_caep_interop(tmp_path: Path) -> None:
         folder.mkdir()
         world = World(folder)
         world.tick()
-        under_test = ReceiverUnderTest(world, delivery=delivery)
+        under_test = Receiving(world, delivery=delivery)
         under_test.work()
         transmitter = under_test.transmitter
         assert transmitter.stream is not None
@@ -148,13 +116,13 @@ def test_openid_ssf_receiver_stream_caep_interop(tmp_path: Path) -> None:
                 assert transmitter.acknowledged[-1] == event.claims["jti"]
                 assert transmitter.waiting == {}
             assert device.reach is None, (delivery, name)
-            world.clock.time = transmitter.now = world.clock.time.replace(second=world.clock.time.second + 1)
+            under_test.passes(1)
         world.close()
 
 
 def test_the_stream_is_the_configured_transmitters(world: World) -> None:
     """SSF 1.0 section 7.2.1: another issuer in the metadata is somebody else."""
-    under_test = ReceiverUnderTest(world)
+    under_test = Receiving(world)
     under_test.transmitter.metadata["issuer"] = f"{ISSUER}/"
     with pytest.raises(Exception, match="letter for letter"):
         under_test.work()

@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("sessions", sa.Column("signals", sa.JSON(), nullable=False, server_default="{}"))
+    op.add_column("sessions", sa.Column("signals", sa.JSON(), nullable=False, server_default="[]"))
     op.create_table(
         "seen_events",
         sa.Column("issuer", sa.String(), nullable=False),
@@ -26,10 +26,10 @@ def upgrade() -> None:
         sa.Column("issuer", sa.String(), nullable=False),
         sa.Column("subject", sa.String(), nullable=False),
         sa.Column("device", sa.String(), nullable=False),
-        sa.Column("fact", sa.String(), nullable=False),
+        sa.Column("about", sa.String(), nullable=False),
         sa.Column("value", sa.String(), nullable=False),
         sa.Column("at", Utc(), nullable=False),
-        sa.PrimaryKeyConstraint("issuer", "subject", "device", "fact"),
+        sa.PrimaryKeyConstraint("issuer", "subject", "device", "about"),
     )
     op.create_table(
         "event_streams",
