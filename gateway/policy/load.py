@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,16 @@ _DOCUMENT = TypeAdapter(Document)
 def load_policy(path: Path) -> Policy:
     """Load the policy in a folder (its `*.yaml`, not those of folders below) or in one file. Raises PolicyError."""
     return _policy([(str(file), read(file)) for file in files(path)])
+
+
+def texts(path: Path) -> dict[str, bytes]:
+    """Read the files of a policy as they are, by name: what `assemble` makes the same policy of. Raises PolicyError."""
+    return {file.name: read(file) for file in files(path)}
+
+
+def assemble(texts: Mapping[str, bytes]) -> Policy:
+    """Load a policy from the texts of its files. Raises PolicyError."""
+    return _policy(sorted(texts.items()))
 
 
 def loads(text: str | bytes, name: str) -> Policy:
