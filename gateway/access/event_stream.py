@@ -45,7 +45,6 @@ class Receiver:
     groups_claim: str
     entropy: Entropy
     _looked_at: datetime | None = None
-    _awaited: str | None = None
     _acknowledged: list[str] = field(default_factory=list)
     _refused: dict[str, dict[str, str]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -56,7 +55,7 @@ class Receiver:
             self.ensure(now=now)
             self._looked_at = now
 
-    def ensure(self, *, now: datetime) -> tables.EventStream:
+    def ensure(self, *, now: datetime) -> tables.Stream:
         """Give our stream; make it, and ask for its verification, when there is none. Raises ProviderError."""
         with self._lock:
             kept = self._kept()
@@ -75,8 +74,9 @@ class Receiver:
 
     def ask_verification(self, *, now: datetime) -> None:
         """Have an event sent through the stream that only we can expect."""
-        self._awaited = new_secret(self.entropy)
-        self.transmitter.ask_verification(self.stream().stream, self._awaited, now=now)
+        state = new_secret(self.entropy)
+        self._note(verifying=state, asked_at=now)
+        self.transmitter.ask_verification(self.stream().stream, state, now=now)
 
     def set_status(self, status: str, *, now: datetime) -> str:
         """Pause, disable or enable delivery. Raises Malformed, NotFound, ProviderError."""
@@ -129,7 +129,7 @@ class Receiver:
                 self._refused[jti] = error_of(error)
         return found.more or bool(found.tokens)
 
-    def stream(self) -> tables.EventStream:
+    def stream(self) -> tables.Stream:
         """Give our stream as it is remembered. Raises NotFound."""
         kept = self._kept()
         if kept is None:
@@ -146,24 +146,22 @@ class Receiver:
             self._note(status=str(status))
         elif event.kind is Kind.VERIFICATION:
             state = event.members.get("state")
-            if state is not None and state != self._awaited:
+            if state is not None and state != self.stream().verifying:
                 raise Malformed("set-state", "the state is not the one that was asked for")
-            if state is not None:
-                self._awaited = None
-            self._note(verified_at=now)
+            self._note(verified_at=now, **({} if state is None else {"verifying": None}))
 
-    def _kept(self) -> tables.EventStream | None:
+    def _kept(self) -> tables.Stream | None:
         with reading(self.engine) as db:
-            return db.get(tables.EventStream, self.transmitter.issuer)
+            return db.get(tables.Stream, self.transmitter.issuer)
 
-    def _keep(self, made: Stream, *, now: datetime) -> tables.EventStream:
-        row = tables.EventStream(
+    def _keep(self, made: Stream, *, now: datetime) -> tables.Stream:
+        row = tables.Stream(
             issuer=self.transmitter.issuer,
             stream=made.name,
             audience=made.audience,
             delivery=made.delivery,
             endpoint=made.endpoint,
-            status="enabled",
+            created_at=now,
         )
         with writing(self.engine) as db:
             db.merge(row)
@@ -172,6 +170,6 @@ class Receiver:
 
     def _note(self, **members: object) -> None:
         with writing(self.engine) as db:
-            row = db.get(tables.EventStream, self.transmitter.issuer)
+            row = db.get(tables.Stream, self.transmitter.issuer)
             if row is not None:
                 row.sqlmodel_update(members)

@@ -13,7 +13,8 @@ A transmitter that says less than it could is believed in full: an event about a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,6 +29,7 @@ from gateway.errors import Malformed, Unauthenticated, Unavailable
 from gateway.identity import claims
 from gateway.identity.kinds import SET_AGE
 from gateway.identity.security_event import EventSubject, Kind, SecurityEvent
+from gateway.policy.model import Signal
 from gateway.policy.policy import Policy
 from gateway.store import tables
 
@@ -37,6 +39,38 @@ RETENTION = SET_AGE + timedelta(minutes=1)
 MOST_EVENTS = 1_000_000
 """When so many are remembered, new ones are refused: forgetting one would let it be replayed."""
 
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a value of an event means: a signal that is raised, and those that are taken back."""
+
+    raised: Signal | None = None
+    lowered: tuple[Signal, ...] = ()
+
+
+CHANGED = Said(Signal.CREDENTIAL_CHANGE)
+SIGNALS: Mapping[Kind, tuple[str, Mapping[str, Said]]] = {
+    Kind.COMPLIANCE_CHANGE: (
+        "current_status",
+        {"compliant": Said(lowered=(Signal.NOT_COMPLIANT,)), "not-compliant": Said(Signal.NOT_COMPLIANT)},
+    ),
+    Kind.RISK_CHANGE: (
+        "current_level",
+        {
+            "LOW": Said(lowered=(Signal.MEDIUM_RISK, Signal.HIGH_RISK)),
+            "MEDIUM": Said(Signal.MEDIUM_RISK, (Signal.HIGH_RISK,)),
+            "HIGH": Said(Signal.HIGH_RISK, (Signal.MEDIUM_RISK,)),
+        },
+    ),
+    Kind.ASSURANCE_CHANGE: (
+        "change_direction",
+        {"increase": Said(lowered=(Signal.LOWER_ASSURANCE,)), "decrease": Said(Signal.LOWER_ASSURANCE)},
+    ),
+    Kind.CREDENTIAL_CHANGE: ("change_type", {"revoke": CHANGED, "update": CHANGED, "delete": CHANGED}),
+}
+"""By kind of event: the member that counts, and what its values mean. What is missing here means nothing: a credential
+that is added takes nothing away from those that were used."""
+
 ENDING = (Kind.SESSION_REVOKED, Kind.ACCOUNT_DISABLED, Kind.ACCOUNT_PURGED)
 
 
@@ -45,7 +79,7 @@ def accept(db: Session, policy: Policy, event: SecurityEvent, *, groups_claim: s
     if not _spend(db, event, now=now):
         return []
     logins = _logins(db, event.subject, now=now)
-    changed = _effect(db, policy, event, logins, groups_claim=groups_claim, now=now)
+    changed = _effect(db, policy, event, logins, groups_claim, now=now)
     _record(db, event, logins, changed, now=now)
     return changed
 
@@ -55,8 +89,8 @@ def _effect(
     policy: Policy,
     event: SecurityEvent,
     logins: Sequence[tables.Login],
-    *,
     groups_claim: str,
+    *,
     now: datetime,
 ) -> list[str]:
     if event.kind is None or event.subject.empty:
@@ -64,9 +98,25 @@ def _effect(
     if event.kind in ENDING:
         return _end(db, event, logins, now=now)
     if event.kind is Kind.CLAIMS_CHANGE:
-        return _regroup(db, policy, logins, event.members["claims"], groups_claim, now=now)
-    signals.take(db, event, logins)
-    return _judge_again(db, policy, logins, now=now)
+        _regroup(logins, event.members["claims"], groups_claim)
+        return _judge_again(db, policy, {(login.issuer, login.subject) for login in logins}, now=now)
+    users = _users(db, event.subject, logins)
+    for issuer, subject in users:
+        _signal(db, event, issuer, subject)
+    return _judge_again(db, policy, users, now=now)
+
+
+def _signal(db: Session, event: SecurityEvent, issuer: str, subject: str) -> None:
+    assert event.kind is not None
+    member, values = SIGNALS[event.kind]
+    said = values.get(event.members[member])
+    if said is None:
+        return
+    device = event.subject.device or ""
+    for signal in said.lowered:
+        signals.lower(db, issuer, subject, device, signal, at=event.at)
+    if said.raised is not None:
+        signals.raise_(db, issuer, subject, device, said.raised, at=event.at)
 
 
 def _end(db: Session, event: SecurityEvent, logins: Sequence[tables.Login], *, now: datetime) -> list[str]:
@@ -103,47 +153,38 @@ def _users(db: Session, about: EventSubject, logins: Sequence[tables.Login]) -> 
         users |= {(row.issuer, row.subject) for row in db.exec(select(rows).where(*fits)).all()}
     if about.issuer is not None and about.subject is not None:
         users.add((about.issuer, about.subject))
+    elif about.device is not None and (device := db.get(tables.Device, about.device)) is not None:
+        users.add((device.issuer, device.subject))
     return users
 
 
-def _regroup(
-    db: Session,
-    policy: Policy,
-    logins: Sequence[tables.Login],
-    said: Mapping[str, Any],
-    groups_claim: str,
-    *,
-    now: datetime,
-) -> list[str]:
+def _regroup(logins: Sequence[tables.Login], said: Mapping[str, Any], groups_claim: str) -> None:
     if not claims.names_groups(said, groups_claim):
-        return []
+        return
     try:
         groups = list(claims.groups(said, groups_claim))
     except Unauthenticated as error:
         raise Malformed("set-events", str(error)) from None
     for login in logins:
         login.groups = groups
-    for session in _live(db, logins):
-        session.groups = groups
-    return _judge_again(db, policy, logins, now=now)
 
 
-def _judge_again(db: Session, policy: Policy, logins: Sequence[tables.Login], *, now: datetime) -> list[str]:
+def _judge_again(db: Session, policy: Policy, users: Iterable[tuple[str, str]], *, now: datetime) -> list[str]:
     changed = []
-    for session in _live(db, logins):
-        reach = (session.permits, session.rate)
-        login = db.get(tables.Login, session.login)
-        session.signals = sorted(signals.of_login(db, login)) if login is not None else []
-        told = sessions.judge(db, policy, session, sessions.latest_posture(db, session), now=now)
-        if told or session.ended_at is not None or reach != (session.permits, session.rate):
-            changed.append(session.id)
+    for issuer, subject in users:
+        for session, login in _live(db, issuer, subject):
+            reach = (session.permits, session.rate)
+            told = sessions.rejudge(db, policy, session, login, now=now)
+            if told or session.ended_at is not None or reach != (session.permits, session.rate):
+                changed.append(session.id)
     return changed
 
 
-def _live(db: Session, logins: Sequence[tables.Login]) -> Sequence[tables.Session]:
-    rows = tables.Session
-    named = col(rows.login).in_([login.id for login in logins])
-    return db.exec(select(rows).where(col(rows.live_device).is_not(None), named)).all()
+def _live(db: Session, issuer: str, subject: str) -> Sequence[tuple[tables.Session, tables.Login]]:
+    rows, logins = tables.Session, tables.Login
+    theirs = (logins.issuer == issuer, logins.subject == subject, col(rows.live_device).is_not(None))
+    found = select(rows, logins).join(logins, col(logins.id) == col(rows.login)).where(*theirs)
+    return db.exec(found).all()
 
 
 def _logins(db: Session, about: EventSubject, *, now: datetime) -> Sequence[tables.Login]:
@@ -156,13 +197,14 @@ def _logins(db: Session, about: EventSubject, *, now: datetime) -> Sequence[tabl
         for column, value in (
             (col(rows.issuer), about.issuer),
             (col(rows.subject), about.subject),
-            (col(rows.user), about.name),
             (col(rows.sid), about.sid),
             (col(rows.device), about.device),
         )
         if value is not None
     ]
-    holding = (col(rows.voided_at).is_(None), or_(col(rows.expires_at) > now))
+    if about.name is not None:
+        fits.append(or_(col(rows.user) == about.name, col(rows.email) == about.name))
+    holding = (col(rows.voided_at).is_(None), col(rows.expires_at) > now)
     return db.exec(select(rows).where(*holding, *fits)).all()
 
 

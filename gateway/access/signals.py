@@ -1,73 +1,61 @@
-"""Signals: the last word of the security events about a user or a device, kept until another one or a younger login."""
+"""Signals: what a provider's security events hold against a user or a device, until it takes that back.
+
+One row per signal. It stands for every session of the user, or for those on one device. A device that the provider names
+in words that we do not know may be any of the user's, so it counts for all of them: less access, never more.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from datetime import datetime
 
-from sqlmodel import Session, col, or_, select
+from sqlalchemy import func
+from sqlmodel import Session, col, select
 
-from gateway.identity.security_event import Kind, SecurityEvent
+from gateway.errors import Unavailable
 from gateway.policy.login import REGAINED
 from gateway.policy.model import Signal
 from gateway.store import tables
 
-SAYS: Mapping[Kind, tuple[str, Mapping[str, Signal | None]]] = {
-    Kind.COMPLIANCE_CHANGE: ("current_status", {"compliant": None, "not-compliant": Signal.NOT_COMPLIANT}),
-    Kind.RISK_CHANGE: ("current_level", {"LOW": None, "MEDIUM": Signal.MEDIUM_RISK, "HIGH": Signal.HIGH_RISK}),
-    Kind.ASSURANCE_CHANGE: ("change_direction", {"increase": None, "decrease": Signal.LOWER_ASSURANCE}),
-    Kind.CREDENTIAL_CHANGE: (
-        "change_type",
-        dict.fromkeys(("revoke", "update", "delete"), Signal.CREDENTIAL_CHANGE),
-    ),
-}
-"""By kind of event: the member that counts, and what its values hold against whom the event is about. A value that is
-missing here says nothing: a credential that is added takes nothing away from those that were used."""
+MOST_SIGNALS = 100_000
+"""When so many stand, new ones are refused: forgetting one would give access back."""
 
 
-def take(db: Session, event: SecurityEvent, logins: Sequence[tables.Login]) -> None:
-    """Keep what the event says: of the device where it names one, else of each user that it is about.
-
-    An event that is older than the last word changes nothing: a transmitter may deliver out of order.
-    """
-    assert event.kind is not None
-    member, values = SAYS[event.kind]
-    if event.members[member] not in values:
+def raise_(db: Session, issuer: str, subject: str, device: str, signal: Signal, *, at: datetime) -> None:
+    """Have a signal stand. The latest instant counts."""
+    row = db.get(tables.Signal, (issuer, subject, device, signal.value))
+    if row is not None:
+        row.at = max(row.at, at)
         return
-    signal = values[event.members[member]]
-    users = {(login.issuer, login.subject, login.device if event.subject.device else "") for login in logins}
-    if event.subject.issuer and event.subject.subject and not event.subject.device:
-        users.add((event.subject.issuer, event.subject.subject, ""))  # nobody is logged in now, but may be tomorrow
-    for issuer, subject, device in users:
-        kept = db.get(tables.Signal, (issuer, subject, device, event.kind.value))
-        if kept is not None and event.at < kept.at:
-            continue
-        word = kept or tables.Signal(
-            issuer=issuer, subject=subject, device=device, about=event.kind.value, value="", at=event.at
-        )
-        word.value, word.at = signal or "", event.at
-        db.add(word)
-        if not device:
-            _forget_devices(db, word)
+    if db.exec(select(func.count()).select_from(tables.Signal)).one() >= MOST_SIGNALS:
+        raise Unavailable("busy", "too many signals stand already; take some back first")
+    db.add(tables.Signal(issuer=issuer, subject=subject, device=device, signal=signal.value, at=at))
     db.flush()
 
 
-def of_login(db: Session, login: tables.Login) -> frozenset[Signal]:
-    """Give what is held against whoever lives by this login: as this user, or on this device.
+def lower(db: Session, issuer: str, subject: str, device: str, signal: Signal, *, at: datetime) -> None:
+    """Take a signal back, unless it was raised after `at`: events may come in any order.
 
-    What another login takes back is over for a login that is younger.
+    A word about a user (`device` empty) is one about all of their devices.
     """
     rows = tables.Signal
-    ours = (col(rows.issuer) == login.issuer, col(rows.subject) == login.subject, col(rows.value) != "")
-    here = or_(col(rows.device) == "", col(rows.device) == login.device)
-    found = db.exec(select(rows).where(*ours, here)).all()
-    return frozenset(
-        Signal(row.value) for row in found if Signal(row.value) not in REGAINED or row.at >= login.authenticated_at
-    )
-
-
-def _forget_devices(db: Session, word: tables.Signal) -> None:
-    """A word about a user is one about all of their devices."""
-    rows = tables.Signal
-    ours = (col(rows.issuer) == word.issuer, col(rows.subject) == word.subject, col(rows.about) == word.about)
-    for row in db.exec(select(rows).where(*ours, col(rows.device) != "", col(rows.at) <= word.at)).all():
+    ours = (rows.issuer == issuer, rows.subject == subject, rows.signal == signal.value, col(rows.at) <= at)
+    here = (rows.device == device,) if device else ()
+    for row in db.exec(select(rows).where(*ours, *here)).all():
         db.delete(row)
+    db.flush()
+
+
+def against(db: Session, login: tables.Login) -> list[str]:
+    """Name the signals that stand against a session by this login."""
+    rows, devices = tables.Signal, tables.Device
+    theirs = (col(devices.issuer) == login.issuer, col(devices.subject) == login.subject)
+    others = select(devices.id).where(*theirs, col(devices.id) != login.device)
+    standing = db.exec(
+        select(rows).where(rows.issuer == login.issuer, rows.subject == login.subject, col(rows.device).not_in(others))
+    ).all()
+    return sorted({row.signal for row in standing if not _answered(row, login)})
+
+
+def _answered(row: tables.Signal, login: tables.Login) -> bool:
+    """What asks for a new login asks for nothing once there is one. Both instants are the provider's."""
+    return row.signal in REGAINED and login.authenticated_at > row.at

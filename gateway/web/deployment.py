@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import Engine
@@ -37,8 +37,8 @@ class ProviderCheck:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What a request may need. `cookie_key` seals the login state, 32 bytes. `receiver` takes security events, where
-    there is a transmitter."""
+    """What a request may need. `cookie_key` seals the login state, 32 bytes; `history` is how long decisions are kept;
+    `receiver` takes security events, where there is a transmitter."""
 
     public_url: str
     admin_group: str
@@ -52,6 +52,7 @@ class Deployment:
     clock: Clock
     entropy: Entropy
     receiver: Receiver | None = None
+    history: timedelta = timedelta(days=90)
     notices: Notices = field(default_factory=Notices)
 
     def follow(self, sessions: Iterable[str], *, now: datetime) -> bool:

@@ -48,8 +48,8 @@ def show(gateway: Deployment, request: Request, _body: bytes) -> Response:
     with reading(gateway.engine) as db:
         administrator(db, request, now=now)
     row = _receiver(gateway).stream()
-    verified = row.verified_at.timestamp() if row.verified_at else None
-    return answer_json({**row.model_dump(exclude={"verified_at"}), "verified_at": verified})
+    shown = row.model_dump(include={"issuer", "stream", "audience", "delivery", "endpoint", "status"})
+    return answer_json({**shown, "verified_at": row.verified_at.timestamp() if row.verified_at else None})
 
 
 def verify(gateway: Deployment, request: Request, _body: bytes) -> Response:
