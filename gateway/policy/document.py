@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import field
 from datetime import timedelta
-from ipaddress import ip_network
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic.dataclasses import dataclass
 
 from gateway.policy import durations
@@ -20,6 +19,7 @@ from gateway.policy.checks import COMPOSED, KINDS, AnyCheck
 from gateway.policy.checks.check import STRICT, Duration, Fixes
 from gateway.policy.checks.composition import OUTERMOST
 from gateway.policy.names import Group, Name
+from gateway.policy.networks import Network, Ports
 from gateway.policy.source import Path
 from gateway.policy.validation import keys
 
@@ -27,29 +27,7 @@ LONGEST_LEASE = timedelta(minutes=15)
 """A stolen laptop that is switched off keeps its access for one lease."""
 SHORTEST_LEASE = timedelta(seconds=5)
 
-CIDR = r"^[0-9A-Fa-f.:]+(?:/(?:0|[1-9][0-9]{0,2}))?$"
-"""No netmasks, of which 0.0.0.0 would mean everything, and no zones."""
-PORTS = r"^(?:tcp|udp)(?:/[0-9]{1,5}(?:-[0-9]{1,5})?)?$|^icmp$|^icmpv6$"
 RATE = r"^[1-9][0-9]{0,5}[kMG]bit$"
-
-
-def _network(text: str) -> str:
-    try:
-        if not re.fullmatch(CIDR, text):
-            raise ValueError
-        return str(ip_network(text))
-    except ValueError:
-        raise ValueError(
-            "is not a network; allowed is CIDR without host bits, for example 10.20.0.0/24, 10.20.0.10/32 or 2001:db8::/64"
-        ) from None
-
-
-def _ports(text: str) -> str:
-    numbers = [int(number) for number in re.findall(r"(?<=[/-])[0-9]+", text)]
-    if not re.fullmatch(PORTS, text) or numbers != sorted(numbers) or not all(0 < n < 65536 for n in numbers):
-        raise ValueError("are not ports; allowed is for example tcp/443, udp/5000-5010, tcp, udp, icmp or icmpv6")
-    protocol = text.partition("/")[0]
-    return "/".join([protocol, *(["-".join(map(str, dict.fromkeys(numbers)))] if numbers else [])])
 
 
 def _rate(text: object) -> int:
@@ -58,18 +36,6 @@ def _rate(text: object) -> int:
     return int(text[:-4]) * {"k": 10**3, "M": 10**6, "G": 10**9}[text[-4]]
 
 
-Network = Annotated[
-    str,
-    Strict(),
-    AfterValidator(_network),
-    WithJsonSchema({"type": "string", "pattern": CIDR, "examples": ["10.20.0.10/32"]}),
-]
-Ports = Annotated[
-    str,
-    Strict(),
-    AfterValidator(_ports),
-    WithJsonSchema({"type": "string", "pattern": PORTS, "examples": ["tcp/443", "udp/5000-5010", "icmp"]}),
-]
 Rate = Annotated[
     int, BeforeValidator(_rate), WithJsonSchema({"type": "string", "pattern": RATE, "examples": ["20Mbit"]})
 ]
