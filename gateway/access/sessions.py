@@ -22,6 +22,7 @@ from gateway.identity.device import VerifiedReport
 from gateway.policy.engine import decide
 from gateway.policy.model import Posture, Subject
 from gateway.policy.policy import Policy
+from gateway.policy.question import Question
 from gateway.store import tables
 
 
@@ -50,7 +51,8 @@ def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: E
         end(db, before, EndReason.REPLACED, now=now)
         db.flush()  # `live_device` is UNIQUE: the old row lets go before the new one takes it
     subject = Subject(login.user, frozenset(login.groups), device)
-    decision = decide(policy, subject, None, now=now, failing_since=_failing_since(db, device))
+    known = _failing_since(db.get(tables.Posture, device))
+    decision = decide(policy, subject, None, now=now, failing_since=known)
     session = tables.Session(
         id=new_identifier(entropy),
         device=device,
@@ -167,11 +169,23 @@ def live_peer(db: Session, session: str) -> tables.Peer | None:
 
 def latest_posture(db: Session, session: tables.Session) -> Posture | None:
     """Give the posture that this session has reported. Raises ValueError when the row does not hold facts."""
-    row = db.get(tables.Posture, session.device)
+    return posture_of(session, db.get(tables.Posture, session.device))
+
+
+def posture_of(session: tables.Session, row: tables.Posture | None) -> Posture | None:
+    """Read the posture row of the session's device. None: this session has not reported. Raises ValueError as above."""
     if row is None or row.session != session.id:
         return None
     facts = {name: Fact.from_json(members) for name, members in row.facts.items()}
     return Posture(facts, row.observed_at, row.received_at)
+
+
+def question(
+    session: tables.Session, posture: Posture | None, row: tables.Posture | None, *, now: datetime
+) -> Question:
+    """Put together what is decided about a live session: by `judge`, and by whoever wants to know what it would decide."""
+    subject = Subject(session.user, frozenset(session.groups), session.device)
+    return Question(subject, posture, now, _failing_since(row))
 
 
 def _find(db: Session, session: str) -> tables.Session:
@@ -194,17 +208,15 @@ def _logins(db: Session, device: str) -> list[tables.Login]:
 
 
 def _judge(db: Session, policy: Policy, session: tables.Session, posture: Posture | None, *, now: datetime) -> None:
-    subject = Subject(session.user, frozenset(session.groups), session.device)
-    decision = decide(policy, subject, posture, now=now, failing_since=_failing_since(db, session.device))
+    row = db.get(tables.Posture, session.device)
+    decision = question(session, posture, row, now=now).answered(policy)
     session.sqlmodel_update(verdicts.kept(decision, policy))
     session.due_at = _due(session, policy)
-    row = db.get(tables.Posture, session.device)
     if row is not None:
         row.failing_since = {check: since.timestamp() for check, since in decision.failing_since.items()}
 
 
-def _failing_since(db: Session, device: str) -> dict[str, datetime]:
-    row = db.get(tables.Posture, device)
+def _failing_since(row: tables.Posture | None) -> dict[str, datetime]:
     return {check: datetime.fromtimestamp(at, UTC) for check, at in (row.failing_since if row else {}).items()}
 
 
