@@ -87,5 +87,7 @@ def complaint(text: str, data: Mapping[str, Any]) -> str | None:
 def _unsound(told: str) -> Unsound:
     found = _ERROR.search(told)
     if found is None:
-        return Unsound(1, 1, re.sub(r"\s*\[[A-Z_]+\]$", "", re.sub(r"^[A-Z_]+: ", "", told.split("\n")[0]))[:200])
+        return Unsound(
+            1, 1, re.sub(r"\s*\[[A-Z_]+\]$", "", re.sub(r"^[A-Z_]+: ", "", told.split("\n", maxsplit=1)[0]))[:200]
+        )
     return Unsound(int(found[1]), int(found[2]), re.sub(r" \(in container ''\)", "", found[3])[:200])

@@ -40,7 +40,9 @@ def pattern(written: Any) -> Pattern:
     if not isinstance(written, str) or not 0 < len(written) <= LONGEST:
         raise ValueError(f"is not a pattern; allowed is {ALLOWED}")
     whole = rf"\A(?:{written})\z"
-    problem = cel.complaint(_ONE, {"text": "", "pattern": written}) or cel.complaint(_ONE, {"text": "", "pattern": whole})
+    problem = cel.complaint(_ONE, {"text": "", "pattern": written}) or cel.complaint(
+        _ONE, {"text": "", "pattern": whole}
+    )
     if problem:
         raise ValueError(f"is not a pattern: {problem}; allowed is {ALLOWED}")
     return Pattern(written, whole)

@@ -1,9 +1,10 @@
 """Versions and what may be asked of them: `12`, `>= 12.5`, `>= 2.4, < 3`.
 
-Three orders. DOTTED is that of systems and programs in general: as Debian orders, with one addition, that a trailing `.0`
-means nothing, because people write both `12` and `12.0`. DPKG and RPM are those of packages, to the letter: Debian Policy
-5.6.12 (numbers by value, `~` before the end, so that `2.0~rc1` is older than `2.0`), and rpm's own (epoch, version, release
-in turn; what is neither letter nor digit only separates; numbers above letters; `~` below the end, `^` above it).
+DOTTED orders systems and programs in general: as Debian does, with one addition, that a trailing `.0` means nothing, because
+people write both `12` and `12.0`. DPKG and RPM order packages, to the letter: Debian Policy 5.6.12 (numbers by value, `~`
+before the end, so that `2.0~rc1` is older than `2.0`), and rpm's own (epoch, version, release in turn; what is neither letter
+nor digit only separates; numbers above letters; `~` below the end, `^` above it). UNAME orders what kernels call themselves:
+`6.1.0-28-amd64` has no package's parts, so its numbers and letters count in turn, as rpm takes them.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Scheme(enum.Enum):
     DOTTED = "dotted"
     DPKG = "dpkg"
     RPM = "rpm"
+    UNAME = "uname"
 
 
 DOTTED = Scheme.DOTTED
@@ -60,6 +62,11 @@ def scheme_of(distribution: str | None) -> Scheme:
     return _PACKAGED.get(distribution or "", Scheme.DOTTED)
 
 
+def scheme_of_kernel(distribution: str | None) -> Scheme:
+    """Name the rules for what `uname -r` says: on rpm's systems it is the package's version and release."""
+    return Scheme.RPM if scheme_of(distribution) is Scheme.RPM else Scheme.UNAME
+
+
 @dataclass(frozen=True, slots=True)
 class Requirement:
     """What a version must satisfy: every one of `bounds`, which are operators and versions."""
@@ -73,6 +80,13 @@ class Requirement:
             _OPERATORS[name](key(_beside(bound, version, scheme), scheme), key(bound, scheme))
             for name, bound in self.bounds
         )
+
+    def surely_met_by(self, version: str, scheme: Scheme = DOTTED) -> bool:
+        """Say whether it holds; what is not a version does not meet it."""
+        try:
+            return self.met_by(version, scheme)
+        except ValueError:
+            return False
 
 
 def requirement(text: object) -> Requirement:
@@ -114,7 +128,11 @@ def _rpm(version: str) -> Key:
     return epoch, _segments(upstream), _segments(release)
 
 
-_KEYS: dict[Scheme, Callable[[str], Key]] = {Scheme.DOTTED: _dotted, Scheme.DPKG: _dpkg, Scheme.RPM: _rpm}
+def _uname(version: str) -> Key:
+    return _segments(version)
+
+
+_KEYS: dict[Scheme, Callable[[str], Key]] = {Scheme.DOTTED: _dotted, Scheme.DPKG: _dpkg, Scheme.RPM: _rpm, Scheme.UNAME: _uname}
 
 
 def _parts(version: str) -> tuple[int, str, str]:

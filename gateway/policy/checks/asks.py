@@ -15,7 +15,7 @@ from gateway.policy.checks.examination import CLOCK_SKEW, Examination
 from gateway.policy.checks.values import is_certificates, is_count, is_map, is_seconds, is_text, is_texts, is_time
 from gateway.policy.model import Posture
 from gateway.policy.patterns import Pattern
-from gateway.policy.versions import Requirement, scheme_of
+from gateway.policy.versions import Requirement, scheme_of_kernel
 
 MOST_SHOWN = 5
 """Of a device's own list: enough to know what is meant."""
@@ -80,13 +80,13 @@ class Younger(Ask):
         look.younger(self.what, look.moment(self.fact), wanted)
 
     def screen(self, wanted: timedelta) -> Screen:
-        name, instant = self.fact, datetime.fromtimestamp
+        name, at_second = self.fact, datetime.fromtimestamp
 
         def screen(facts: Mapping[str, Fact], now: datetime, _posture: Posture) -> datetime | None:
             fact = facts.get(name)
             if fact is None or fact.absent is not None or not is_time(fact.value):
                 return None
-            at = instant(fact.value, UTC)
+            at = at_second(fact.value, UTC)
             end = at + wanted
             return end if now < end and at <= now + CLOCK_SKEW else None
 
@@ -103,13 +103,13 @@ class Ahead(Ask):
         look.ahead(self.what, look.moment(self.fact), wanted)
 
     def screen(self, wanted: timedelta) -> Screen:
-        name, instant = self.fact, datetime.fromtimestamp
+        name, at_second = self.fact, datetime.fromtimestamp
 
         def screen(facts: Mapping[str, Fact], now: datetime, _posture: Posture) -> datetime | None:
             fact = facts.get(name)
             if fact is None or fact.absent is not None or not is_time(fact.value):
                 return None
-            end = instant(fact.value, UTC) - wanted
+            end = at_second(fact.value, UTC) - wanted
             return end if now < end else None
 
         return screen
@@ -148,36 +148,52 @@ class Matches(AskOfValue):
 
 @dataclass(frozen=True, slots=True)
 class Version(Ask):
-    """A version. `packaged`: numbered by the distribution, and ordered by its rules."""
+    """A version, ordered as versions in general are."""
 
     what: str
-    packaged: bool = False
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return (self.fact, "os.distribution") if self.packaged else (self.fact,)
 
     def look(self, look: Examination, key: str, wanted: Requirement) -> None:
         look.values[key] = wanted.text
-        distribution = look.text("os.distribution") if self.packaged else None
-        if distribution is None and self.packaged:
-            return
-        look.version(self.fact, wanted, self.what, scheme_of(distribution))
+        look.version(self.fact, wanted, self.what)
 
     def screen(self, wanted: Requirement) -> Screen:
-        name, packaged, dotted = self.fact, self.packaged, scheme_of(None)
+        name = self.fact
 
         def screen(facts: Mapping[str, Fact], _now: datetime, _posture: Posture) -> datetime | None:
             fact = facts.get(name)
             if fact is None or fact.absent is not None or not is_text(fact.value):
                 return None
-            scheme = dotted
-            if packaged:
-                distribution = facts.get("os.distribution")
-                if distribution is None or distribution.absent is not None or not is_text(distribution.value):
-                    return None
-                scheme = scheme_of(distribution.value)
-            return ALWAYS if wanted.met_by(fact.value, scheme) else None
+            return ALWAYS if wanted.surely_met_by(fact.value) else None
+
+        return screen
+
+
+@dataclass(frozen=True, slots=True)
+class KernelVersion(Ask):
+    """A kernel's version, ordered by the rules of its distribution."""
+
+    what: str
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.fact, "os.distribution")
+
+    def look(self, look: Examination, key: str, wanted: Requirement) -> None:
+        look.values[key] = wanted.text
+        distribution = look.text("os.distribution")
+        if distribution is not None:
+            look.version(self.fact, wanted, self.what, scheme_of_kernel(distribution))
+
+    def screen(self, wanted: Requirement) -> Screen:
+        name = self.fact
+
+        def screen(facts: Mapping[str, Fact], _now: datetime, _posture: Posture) -> datetime | None:
+            fact, distribution = facts.get(name), facts.get("os.distribution")
+            if fact is None or fact.absent is not None or not is_text(fact.value):
+                return None
+            if distribution is None or distribution.absent is not None or not is_text(distribution.value):
+                return None
+            return ALWAYS if wanted.surely_met_by(fact.value, scheme_of_kernel(distribution.value)) else None
 
         return screen
 
@@ -301,7 +317,7 @@ class Certified(Ask):
         found = look.certificates(self.fact)
         if found is not None:
             issued = [one for one in found if one["issuer"] in wanted]
-            spans = [tuple(datetime.fromtimestamp(one[at], UTC) for at in ("not_before", "not_after")) for one in issued]
+            spans = [(instant(one["not_before"]), instant(one["not_after"])) for one in issued]
             look.valid(f"no certificate from {' or '.join(sorted(wanted))} is valid", spans)
 
     def screen(self, _wanted: Collection[str]) -> Screen:
@@ -348,6 +364,10 @@ def listed(texts: Iterable[str]) -> str:
     names = sorted(set(texts))
     more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
     return f"{', '.join(names[:MOST_SHOWN])}{more}"
+
+
+def instant(value: float) -> datetime:
+    return datetime.fromtimestamp(value, UTC)
 
 
 def _inside(text: str, networks: Collection[str]) -> bool | None:

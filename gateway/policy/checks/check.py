@@ -6,7 +6,7 @@ document and the judgement cannot drift apart. Nothing here knows tiers, grace o
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from string import Template
@@ -65,8 +65,10 @@ Requirement = Annotated[
 Pattern = Annotated[
     patterns.Pattern,
     BeforeValidator(patterns.pattern),
-    PlainSerializer(lambda pattern: pattern.text),
-    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": patterns.LONGEST, "examples": [".*/(nmap|masscan)"]}),
+    PlainSerializer(lambda written: written.text),
+    WithJsonSchema(
+        {"type": "string", "minLength": 1, "maxLength": patterns.LONGEST, "examples": [".*/(nmap|masscan)"]}
+    ),
 ]
 
 
@@ -112,9 +114,6 @@ class Check(ABC):
     """The keys that every check may carry besides its own. Inside another check, only `fix` of them."""
 
     default_fixes: ClassVar[Mapping[str, str]] = {}
-    asks: ClassVar[Mapping[str, Ask]] = {}
-    """By key, the question that the key asks."""
-    also_reads: ClassVar[tuple[str, ...]] = ()
 
     otherwise: Text | None = None
     """The tier of a device that fails the check."""
@@ -138,59 +137,31 @@ class Check(ABC):
     link: Link | None = None
 
     def __post_init__(self) -> None:
-        if self.asks and all(getattr(self, key) is None for key in self.asks):
-            raise ValueError(f"asks for nothing; it needs at least one of {', '.join(self.asks)}")
         unread = sorted(set(self.evidence) - set(self.reads())) if isinstance(self.evidence, dict) else []
         if unread:
-            raise ValueError(f"has evidence for {unread[0]!r}, which it does not read; it reads {', '.join(self.reads())}")
+            raise ValueError(
+                f"has evidence for {unread[0]!r}, which it does not read; it reads {', '.join(self.reads())}"
+            )
 
     @property
     def parts(self) -> list[Check]:
         """The checks that this one is made of: none, for those that look at facts."""
         return []
 
+    @abstractmethod
     def reads(self) -> list[str]:
         """Name the facts that the answer depends on, sorted."""
-        return sorted({fact for _, ask, _ in self._asked() for fact in ask.reads} | set(self.also_reads))
 
+    @abstractmethod
     def evaluate(self, posture: Posture, *, now: datetime, least: Least = None) -> Outcome:
-        """Judge the posture. `least` is the evidence that a check around this one demands, unless it has its own demand."""
-        look = Examination(posture, now=now, least=self.evidence or least)
-        self.look(look)
-        return look.outcome()
+        """Judge the posture. `least` is the evidence that a check around this one demands, unless it has its own demand.
 
-    def look(self, look: Examination) -> None:
-        """Ask everything that the policy asks for."""
-        for key, ask, wanted in self._asked():
-            ask.look(look, key, wanted)
+        Every kind of check has its own judgement; one without it cannot be made.
+        """
 
+    @abstractmethod
     def screen(self, least: Least = None) -> Screen:
         """Make the quick answer: until when the check certainly holds, or None when `evaluate` must say."""
-        return self.trusting(self._screen(), least)
-
-    def trusting(self, screen: Screen, least: Least) -> Screen:
-        """Let a screen see nothing but facts with the evidence that counts."""
-        demanded = self.evidence or least
-        if demanded is None:
-            return screen
-        grades = demanded if isinstance(demanded, Mapping) else dict.fromkeys(self.reads(), demanded)
-        needed = [(name, grade) for name, grade in grades.items() if name in self.reads()]
-
-        def trusting(facts: Mapping[str, Fact], now: datetime, posture: Posture) -> datetime | None:
-            if any(posture.grade_of(name) < grade for name, grade in needed):
-                return None
-            return screen(facts, now, posture)
-
-        return trusting
-
-    def _screen(self) -> Screen:
-        return together([ask.screen(wanted) for _, ask, wanted in self._asked()])
-
-    def _asked(self) -> Iterator[tuple[str, Ask, Any]]:
-        for key, ask in self.asks.items():
-            wanted = getattr(self, key)
-            if wanted is not None:
-                yield key, ask, wanted
 
     def fix_for(self, platform: str | None, values: Mapping[str, str]) -> str | None:
         """Give the instructions for `platform`: the policy's own, or else those that Sallyport knows.
@@ -200,6 +171,66 @@ class Check(ABC):
         written = self.fix if isinstance(self.fix, str) else getattr(self.fix, platform or "", None)
         text = written or self.default_fixes.get(platform or "")
         return Template(text).safe_substitute(values) if text else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Leaf(Check):
+    """A check that looks at facts by itself."""
+
+    @abstractmethod
+    def look(self, look: Examination) -> None:
+        """Read facts and note what is wrong with them."""
+
+    @abstractmethod
+    def quick(self) -> Screen:
+        """Make the screen that trusts every fact."""
+
+    def evaluate(self, posture: Posture, *, now: datetime, least: Least = None) -> Outcome:
+        look = Examination(posture, now=now, least=self.evidence or least)
+        self.look(look)
+        return look.outcome()
+
+    def screen(self, least: Least = None) -> Screen:
+        quick, demanded = self.quick(), self.evidence or least
+        if demanded is None:
+            return quick
+        grades = demanded if isinstance(demanded, Mapping) else dict.fromkeys(self.reads(), demanded)
+        needed = [(name, grade) for name, grade in grades.items() if name in self.reads()]
+
+        def screen(facts: Mapping[str, Fact], now: datetime, posture: Posture) -> datetime | None:
+            if any(posture.grade_of(name) < grade for name, grade in needed):
+                return None
+            return quick(facts, now, posture)
+
+        return screen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Asking(Leaf):
+    """A check whose keys each ask one thing of one fact. Every key that is there must hold."""
+
+    asks: ClassVar[Mapping[str, Ask]] = {}
+
+    def __post_init__(self) -> None:
+        if all(getattr(self, key) is None for key in self.asks):
+            raise ValueError(f"asks for nothing; it needs at least one of {', '.join(self.asks)}")
+        Check.__post_init__(self)
+
+    def reads(self) -> list[str]:
+        return sorted({fact for _, ask, _ in self._asked() for fact in ask.reads})
+
+    def look(self, look: Examination) -> None:
+        for key, ask, wanted in self._asked():
+            ask.look(look, key, wanted)
+
+    def quick(self) -> Screen:
+        return together([ask.screen(wanted) for _, ask, wanted in self._asked()])
+
+    def _asked(self) -> Iterator[tuple[str, Ask, Any]]:
+        for key, ask in self.asks.items():
+            wanted = getattr(self, key)
+            if wanted is not None:
+                yield key, ask, wanted
 
 
 def platform(posture: Posture) -> str | None:

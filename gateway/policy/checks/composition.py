@@ -128,7 +128,7 @@ class Not(_Composed):
             (f"this must not be so, and cannot be told: {described(part)}: {told}",), inner.changes_at, inner.evidence
         )
 
-    def screen(self, least: Least = None) -> Screen:
+    def screen(self, least: Least = None) -> Screen:  # noqa: ARG002 - the others' signature
         """What a screen cannot affirm may be false or unknown, and only the first would do."""
         return unsure
 

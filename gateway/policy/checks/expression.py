@@ -23,7 +23,7 @@ from agent.wire import Fact
 from gateway.policy import cel
 from gateway.policy.checks import values
 from gateway.policy.checks.ask import ALWAYS, Screen
-from gateway.policy.checks.check import STRICT, Check
+from gateway.policy.checks.check import STRICT, Leaf
 from gateway.policy.checks.examination import Examination
 from gateway.policy.model import Posture
 
@@ -78,7 +78,11 @@ def _bounded(bare: str) -> None:
     for loop in loops:
         if any(loop.start() < end for end in ends):
             line = bare.count("\n", 0, loop.start()) + 1
-            raise cel.Unsound(line, loop.start() - bare.rfind("\n", 0, loop.start()), "is a loop within a loop; allowed is one after another")
+            raise cel.Unsound(
+                line,
+                loop.start() - bare.rfind("\n", 0, loop.start()),
+                "is a loop within a loop; allowed is one after another",
+            )
         ends.append(_closing(bare, loop.end()))
 
 
@@ -97,14 +101,14 @@ def _language() -> cel.Language:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Expression(Check):
+class Expression(Leaf):
     """The condition is true."""
 
     check: Literal["expr"]
     expr: Annotated[
         Condition,
         BeforeValidator(condition),
-        PlainSerializer(lambda condition: condition.text),
+        PlainSerializer(lambda written: written.text),
         WithJsonSchema({"type": "string", "minLength": 1, "maxLength": LONGEST, "examples": ["boot.tpm_present"]}),
     ]
 
@@ -126,7 +130,7 @@ class Expression(Check):
             if value is not None:
                 yield name, _given(name, value)
 
-    def _screen(self) -> Screen:
+    def quick(self) -> Screen:
         needed = [(name, TYPED[name][1]) for name in self.expr.facts]
         program = self.expr.program
 

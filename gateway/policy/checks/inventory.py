@@ -22,7 +22,7 @@ from gateway.policy.checks.asks import (
     Only,
     SomeMatches,
 )
-from gateway.policy.checks.check import STRICT, Check, Demanded, Pattern
+from gateway.policy.checks.check import STRICT, Asking, Demanded, Pattern
 from gateway.policy.checks.system import Texts
 from gateway.policy.names import Text
 
@@ -35,7 +35,7 @@ AnyTexts = list[Text]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Administrators(Check):
+class Administrators(Asking):
     """Who may become root or administrator."""
 
     default_fixes: ClassVar[Mapping[str, str]] = {
@@ -54,7 +54,7 @@ class Administrators(Check):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Domain(Check):
+class Domain(Asking):
     """The directory that the machine belongs to."""
 
     asks: ClassVar[Mapping[str, Ask]] = {
@@ -72,7 +72,7 @@ class Domain(Check):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Processes(Check):
+class Processes(Asking):
     """Which programs run, by the path of their file."""
 
     asks: ClassVar[Mapping[str, Ask]] = {
@@ -90,7 +90,7 @@ class Processes(Check):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Files(Check):
+class Files(Asking):
     """What is in files that the device's configuration lists, by SHA-256."""
 
     asks: ClassVar[Mapping[str, Ask]] = {"sha256": Hashes("files.sha256", "the file")}
@@ -100,7 +100,7 @@ class Files(Check):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Certificates(Check):
+class Certificates(Asking):
     """Certificates of the device, and the authorities that somebody added to the system's own."""
 
     asks: ClassVar[Mapping[str, Ask]] = {
@@ -114,7 +114,7 @@ class Certificates(Check):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Network(Check):
+class Network(Asking):
     """What the device offers to its network, and what it is told by it."""
 
     asks: ClassVar[Mapping[str, Ask]] = {

@@ -8,9 +8,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Strict, StringConstraints, Tag
 from pydantic.dataclasses import dataclass
 
+from gateway.policy import versions
 from gateway.policy.checks.ask import Ask, Screen, unsure
 from gateway.policy.checks.asks import AtMost, Empty, Flag, InNetworks, OneOf, Only, Version, Within, Younger
-from gateway.policy.checks.check import STRICT, Check, Count, Demanded, Duration, Pattern, Requirement
+from gateway.policy.checks.check import STRICT, Asking, Check, Count, Demanded, Duration, Leaf, Pattern, Requirement
 from gateway.policy.checks.examination import Examination
 from gateway.policy.checks.inventory import AnyTexts, Sha256
 from gateway.policy.checks.system import Texts
@@ -20,7 +21,7 @@ from gateway.policy.networks import Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Mdm(Check):
+class Mdm(Asking):
     """What the MDM says of the device."""
 
     asks: ClassVar[Mapping[str, Ask]] = {
@@ -44,7 +45,7 @@ class Mdm(Check):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Edr(Check):
+class Edr(Asking):
     """What the EDR's own cloud says of the device."""
 
     asks: ClassVar[Mapping[str, Ask]] = {
@@ -62,7 +63,7 @@ class Edr(Check):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Seen(Check):
+class Seen(Asking):
     """What the gateway sees for itself."""
 
     asks: ClassVar[Mapping[str, Ask]] = {
@@ -91,11 +92,12 @@ Value = Annotated[
     Annotated[bool, Strict(), Tag("flag")] | Annotated[Text, Tag("text")],
     Discriminator(lambda value: "flag" if isinstance(value, bool) else "text"),
 ]
+CUSTOM_KEYS = ("equals", "one_of", "matches", "at_least", "at_most", "version")
 Number = Annotated[float, Field(ge=-MOST, le=MOST, allow_inf_nan=False), BeforeValidator(_number)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Custom(Check):
+class Custom(Leaf):
     """A fact that an executable or a file of the organisation states. It counts only from one whose hash is accepted."""
 
     check: Literal["custom"]
@@ -106,14 +108,16 @@ class Custom(Check):
     matches: Pattern | None = None
     at_least: Number | None = None
     at_most: Number | None = None
+    version: Requirement | None = None
+    """Of a package, by the rules of the distribution."""
 
     def __post_init__(self) -> None:
-        if all(getattr(self, key) is None for key in ("equals", "one_of", "matches", "at_least", "at_most")):
-            raise ValueError("asks for nothing; it needs at least one of equals, one_of, matches, at_least, at_most")
+        if all(getattr(self, key) is None for key in CUSTOM_KEYS):
+            raise ValueError(f"asks for nothing; it needs at least one of {', '.join(CUSTOM_KEYS)}")
         Check.__post_init__(self)
 
     def reads(self) -> list[str]:
-        return [f"custom.{self.name}"]
+        return [f"custom.{self.name}", *(["os.distribution"] if self.version is not None else [])]
 
     def look(self, look: Examination) -> None:
         fact = f"custom.{self.name}"
@@ -132,13 +136,23 @@ class Custom(Check):
             look.fail(f"{fact} is {_plain(value)}, and only {', '.join(sorted(self.one_of))} are accepted")
         if self.matches is not None and not (isinstance(value, str) and self.matches.matches(value)):
             look.fail(f"{fact} is {_plain(value)}, which does not match {self.matches.text}")
+        if self.version is not None:
+            self._package(look, fact, value, self.version)
         countable = type(value) in (int, float)
         if self.at_least is not None and not (countable and value >= self.at_least):
             look.fail(f"{fact} is {_plain(value)}, and at least {_plain(self.at_least)} is required")
         if self.at_most is not None and not (countable and value <= self.at_most):
             look.fail(f"{fact} is {_plain(value)}, and at most {_plain(self.at_most)} is allowed")
 
-    def _screen(self) -> Screen:
+    def _package(self, look: Examination, fact: str, value: Any, wanted: versions.Requirement) -> None:
+        distribution = look.text("os.distribution")
+        try:
+            if distribution is not None and not wanted.met_by(str(value), versions.scheme_of(distribution)):
+                look.fail(f"{fact} is {_plain(value)}, and {wanted.text} is required")
+        except ValueError:
+            look.doubt(f"{fact} is {_plain(value)}, which is not a version")
+
+    def quick(self) -> Screen:
         return unsure
 
 

@@ -6,17 +6,16 @@ from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
-
 from pydantic.dataclasses import dataclass
 
 from gateway.policy.checks.ask import Ask
 from gateway.policy.checks.asks import Flag, Matches, OneOf, Version, Within, Younger
-from gateway.policy.checks.check import STRICT, Check, Demanded, Duration, Pattern, Requirement
+from gateway.policy.checks.check import STRICT, Asking, Demanded, Duration, Pattern, Requirement
 from gateway.policy.checks.system import Texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Antivirus(Check):
+class Antivirus(Asking):
     """The engine runs, its signatures are young, and it is one of the products that are accepted."""
 
     default_fixes: ClassVar[Mapping[str, str]] = {
@@ -43,7 +42,7 @@ class Antivirus(Check):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Firewall(Check):
+class Firewall(Asking):
     """The firewall refuses what nobody asked for. `enabled` is about its effect, not about a service that runs."""
 
     default_fixes: ClassVar[Mapping[str, str]] = {
@@ -66,7 +65,7 @@ class Firewall(Check):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class DiskEncryption(Check):
+class DiskEncryption(Asking):
     """The volumes that must be encrypted, through the whole chain beneath them."""
 
     default_fixes: ClassVar[Mapping[str, str]] = {
@@ -89,7 +88,7 @@ class DiskEncryption(Check):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class ScreenLock(Check):
+class ScreenLock(Asking):
     """A screen that nobody looks at locks itself, soon enough."""
 
     default_fixes: ClassVar[Mapping[str, str]] = {

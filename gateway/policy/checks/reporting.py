@@ -12,14 +12,14 @@ from pydantic.dataclasses import dataclass
 from agent.wire import Fact
 from gateway.policy.checks.ask import Ask, Screen
 from gateway.policy.checks.asks import Flag, OneOf, Version
-from gateway.policy.checks.check import STRICT, Check, Demanded, Duration, Requirement
+from gateway.policy.checks.check import STRICT, Asking, Demanded, Duration, Leaf, Requirement
 from gateway.policy.checks.examination import CLOCK_SKEW, Examination
 from gateway.policy.checks.inventory import Sha256
 from gateway.policy.model import Posture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class ReportAge(Check):
+class ReportAge(Leaf):
     """The last report is young, by the gateway's clock: a device cannot make its own report younger."""
 
     default_fixes: ClassVar[Mapping[str, str]] = {
@@ -31,10 +31,13 @@ class ReportAge(Check):
     check: Literal["report-age"]
     max_age: Duration
 
+    def reads(self) -> list[str]:
+        return []
+
     def look(self, look: Examination) -> None:
         look.younger("the last report came", look.received_at, self.max_age)
 
-    def _screen(self) -> Screen:
+    def quick(self) -> Screen:
         limit = self.max_age
 
         def screen(_facts: Mapping[str, Fact], now: datetime, posture: Posture) -> datetime | None:
@@ -45,7 +48,7 @@ class ReportAge(Check):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class AgentVersion(Check):
+class AgentVersion(Asking):
     """The agent is new enough to tell the truth about the other facts."""
 
     default_fixes: ClassVar[Mapping[str, str]] = dict.fromkeys(
@@ -58,7 +61,7 @@ class AgentVersion(Check):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class AgentIntegrity(Check):
+class AgentIntegrity(Asking):
     """The agent is the one that was installed: its own word, so worth what its evidence is."""
 
     default_fixes: ClassVar[Mapping[str, str]] = dict.fromkeys(

@@ -11,8 +11,8 @@ from pydantic.dataclasses import dataclass
 
 from agent.wire import Fact
 from gateway.policy.checks.ask import ALWAYS, Ask, Screen
-from gateway.policy.checks.asks import Ahead, AtMost, Empty, Flag, Matches, OneOf, Version, Younger
-from gateway.policy.checks.check import STRICT, Check, Count, Demanded, Duration, Pattern, Requirement
+from gateway.policy.checks.asks import Ahead, AtMost, Empty, Flag, KernelVersion, Matches, OneOf, Version, Younger
+from gateway.policy.checks.check import STRICT, Asking, Count, Demanded, Duration, Leaf, Pattern, Requirement
 from gateway.policy.checks.examination import Examination
 from gateway.policy.checks.values import is_text
 from gateway.policy.model import Posture
@@ -28,7 +28,7 @@ Texts = Annotated[list[Text], Field(min_length=1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class OsVersion(Check):
+class OsVersion(Leaf):
     """The version of the distribution, or of the family (`darwin`, `windows`) where there are no distributions.
 
     A system that `minimum` does not name fails: nobody has said that it is good enough.
@@ -39,10 +39,11 @@ class OsVersion(Check):
         "darwin": "open System Settings, General, Software Update, and upgrade to one of: $minimum",
         "windows": "open Settings, Windows Update, and upgrade to one of: $minimum",
     }
-    also_reads: ClassVar[tuple[str, ...]] = ("os.family", "os.distribution", "os.version")
-
     check: Literal["os-version"]
     minimum: Annotated[dict[Text, Requirement], Field(min_length=1)]
+
+    def reads(self) -> list[str]:
+        return ["os.distribution", "os.family", "os.version"]
 
     def look(self, look: Examination) -> None:
         look.values["minimum"] = ", ".join(f"{name} {self.minimum[name].text}" for name in sorted(self.minimum))
@@ -55,7 +56,7 @@ class OsVersion(Check):
         elif system is not None:
             look.fail(f"the system is {system}, and only {', '.join(sorted(self.minimum))} are accepted")
 
-    def _screen(self) -> Screen:
+    def quick(self) -> Screen:
         minimum = dict(self.minimum)
 
         def screen(facts: Mapping[str, Fact], _now: datetime, _posture: Posture) -> datetime | None:
@@ -67,13 +68,13 @@ class OsVersion(Check):
             required = minimum.get(system.value) if is_text(system.value) else None
             if required is None or not is_text(version.value):
                 return None
-            return ALWAYS if required.met_by(version.value) else None
+            return ALWAYS if required.surely_met_by(version.value) else None
 
         return screen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class OsSupport(Check):
+class OsSupport(Asking):
     """The release still gets security updates, and will for `margin`. A release that no table knows fails."""
 
     default_fixes: ClassVar[Mapping[str, str]] = dict.fromkeys(
@@ -86,7 +87,7 @@ class OsSupport(Check):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class System(Check):
+class System(Asking):
     """Which system it is: release, edition, build, kernel, architecture. The kernel's version is the distribution's own."""
 
     default_fixes: ClassVar[Mapping[str, str]] = UPDATE
@@ -96,7 +97,7 @@ class System(Check):
         "editions": OneOf("os.edition", "the edition of the system"),
         "architectures": OneOf("os.architecture", "the architecture"),
         "build": Version("os.build", "the build of the system"),
-        "kernel": Version("os.kernel", "the kernel", packaged=True),
+        "kernel": KernelVersion("os.kernel", "the kernel"),
     }
 
     check: Literal["system"]
@@ -109,7 +110,7 @@ class System(Check):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Patches(Check):
+class Patches(Asking):
     """Updates that wait to be installed or to take effect, and the age of the lists that say so."""
 
     default_fixes: ClassVar[Mapping[str, str]] = UPDATE
@@ -136,7 +137,7 @@ class Patches(Check):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Machine(Check):
+class Machine(Asking):
     """Which machine it is, real or virtual, and when it started."""
 
     default_fixes: ClassVar[Mapping[str, str]] = {}
@@ -163,7 +164,7 @@ class Machine(Check):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Boot(Check):
+class Boot(Asking):
     """How the machine starts: nothing else than what its owner trusts."""
 
     default_fixes: ClassVar[Mapping[str, str]] = {
