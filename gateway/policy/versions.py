@@ -132,7 +132,12 @@ def _uname(version: str) -> Key:
     return _segments(version)
 
 
-_KEYS: dict[Scheme, Callable[[str], Key]] = {Scheme.DOTTED: _dotted, Scheme.DPKG: _dpkg, Scheme.RPM: _rpm, Scheme.UNAME: _uname}
+_KEYS: dict[Scheme, Callable[[str], Key]] = {
+    Scheme.DOTTED: _dotted,
+    Scheme.DPKG: _dpkg,
+    Scheme.RPM: _rpm,
+    Scheme.UNAME: _uname,
+}
 
 
 def _parts(version: str) -> tuple[int, str, str]:

@@ -41,7 +41,9 @@ class Examination:
     def outcome(self, **values: object) -> Outcome:
         """Close the examination; `values` fill in the fix, beside those that were noted on the way."""
         shown = self.values | {name: str(value) for name, value in values.items() if value is not None}
-        return Outcome(tuple(dict.fromkeys(self._reasons)), min(self._changes, default=None), self._evidence, shown, self._refuted)
+        return Outcome(
+            tuple(dict.fromkeys(self._reasons)), min(self._changes, default=None), self._evidence, shown, self._refuted
+        )
 
     def fail(self, reason: str) -> None:
         """Note something that is known to be wrong."""

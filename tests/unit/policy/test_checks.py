@@ -362,7 +362,19 @@ def test_what_a_policy_does_not_ask_for_is_not_judged(kind: str, asked: dict[str
     assert only(kind, **asked).evaluate(without, now=NOW).reasons == ()
 
 
-OF_THE_ORGANISATION = {"certificates", "custom", "domain", "edr", "expr", "files", "machine", "mdm", "network", "processes", "seen"}
+OF_THE_ORGANISATION = {
+    "certificates",
+    "custom",
+    "domain",
+    "edr",
+    "expr",
+    "files",
+    "machine",
+    "mdm",
+    "network",
+    "processes",
+    "seen",
+}
 """What repairs these, only the policy's author can know."""
 
 

@@ -19,7 +19,7 @@ access:
 checks:
   fw: {check: firewall, enabled: true, otherwise: limited}
 """
-KEYS = "policy, tiers, resources, access, checks, session, limits"
+KEYS = "policy, include, tiers, resources, windows, networks, access, deny, checks, session, limits"
 VERSIONS = 'allowed is a version in quotes such as "12" (meaning >= 12), ">= 12.5" or ">= 2.4, < 3"'
 NETWORKS = "allowed is CIDR without host bits, for example 10.20.0.0/24, 10.20.0.10/32 or 2001:db8::/64"
 PORTS = "allowed is for example tcp/443, udp/5000-5010, tcp, udp, icmp or icmpv6"
@@ -48,7 +48,7 @@ def test_the_document_that_the_tables_below_spoil_is_sound() -> None:
         # unknown keys
         (GOOD + "chekcs: {}\n", f"9:1: chekcs: is not a key; allowed are {KEYS}"),
         (but("enabled:", "enabeld:"), "8:25: checks.fw.enabeld: is not a key; allowed are otherwise, warn, grace, severity, fix, platforms, groups, devices, tags, evidence, owner, link, check, enabled, input_policy, products"),
-        (but("ports:", "port:"), "4:41: resources.wiki.port: is not a key; allowed are destinations, ports"),
+        (but("ports:", "port:"), "4:41: resources.wiki.port: is not a key; allowed are destinations, names, within, ports, max_age, acr_values"),
         (GOOD + "session: {leases: 60s}\n", "9:11: session.leases: is not a key; allowed are lease, max_duration, idle, reauthenticate, without_report"),
         (but("limited}", "limited, fix: {linus: x}}"), "8:66: checks.fw.fix.linus: is not a key; allowed are linux, darwin, windows"),
         (but("enabled: true", "<<: {enabled: true}"), "8:25: checks.fw.<<: is not a key; allowed are otherwise, warn, grace, severity, fix, platforms, groups, devices, tags, evidence, owner, link, check, enabled, input_policy, products"),

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from gateway.policy.checks import KINDS
 from gateway.policy.load import load_policy, loads
 from gateway.policy.schema import json_schema
 from gateway.policy.source import parse
