@@ -1,4 +1,4 @@
-"""`sallyport policy`: begin, check, test, plan and explain policies. Only `plan` and `snapshot` look at a gateway's database."""
+"""`sallyport policy`: begin, check, test, plan and explain policies. Only `plan`, `snapshot` and `replay` look at a gateway's database."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from gateway.cli import explain, fleet, narration, plan, shipped
+from gateway.cli import explain, fleet, narration, plan, replay, shipped
 from gateway.errors import PolicyError, Problem
 from gateway.policy import schema, trial
 from gateway.policy.load import load_policy
@@ -37,6 +37,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     plan.configure(
         _add(commands, "plan", run_plan, "say what the policy would do to every live session, and gate on it")
     )
+    replay_purpose = (
+        "say what the policy would have done over recorded time, and whether it decides again what it decided"
+    )
+    replay.configure(_add(commands, "replay", run_replay, replay_purpose))
     snapshot_purpose = "write the live fleet to a file, to plan against where no gateway is"
     snapshot = commands.add_parser("snapshot", help=snapshot_purpose, description=snapshot_purpose)
     snapshot.add_argument("file", type=Path, metavar="FILE", help="a new file; it will hold users and facts")
@@ -110,6 +114,19 @@ def run_plan(arguments: argparse.Namespace) -> int:
     else:
         print("\n".join(plan.as_text(made, arguments.against, held)))
     return 1 if any(gate["exceeded"] for gate in held) else 0
+
+
+def run_replay(arguments: argparse.Namespace) -> int:
+    """Replay the record. Status 0 whatever was lost, 1 when a verdict of this very policy does not come out again."""
+    try:
+        policy, done = replay.run(arguments)
+    except PolicyError as error:
+        return _unsound(error, as_json=arguments.json)
+    if arguments.json:
+        _print_json(replay.as_json(policy, done))
+    else:
+        print("\n".join(replay.as_text(policy, done)))
+    return 1 if done.differing else 0
 
 
 def run_snapshot(arguments: argparse.Namespace) -> int:

@@ -22,7 +22,7 @@ from gateway.policy.checks import COMPOSED, KINDS, AnyCheck
 from gateway.policy.checks.check import STRICT, Duration, Fixes
 from gateway.policy.checks.composition import OUTERMOST
 from gateway.policy.model import PRIVATE, Answers
-from gateway.policy.names import Device, Group, Name, Text
+from gateway.policy.names import Device, Group, Name
 from gateway.policy.networks import Host, Network, Ports
 from gateway.policy.source import Path
 from gateway.policy.validation import keys
@@ -32,6 +32,9 @@ NO_ANSWERS: Answers = {}
 LONGEST_LEASE = timedelta(minutes=15)
 """A stolen laptop that is switched off keeps its access for one lease."""
 SHORTEST_LEASE = timedelta(seconds=5)
+SHORTEST_MAX_AGE = timedelta(minutes=1)
+SHORTEST_CHECK = timedelta(minutes=1)
+"""Of a login at its provider: each check is a request there."""
 
 COUNTRY = rf"^(?:[A-Z]{{2}}|{PRIVATE})$"
 RATE = r"^[1-9][0-9]{0,5}[kMG]bit$"
@@ -77,14 +80,16 @@ Included = Annotated[
 ]
 MOST_SESSIONS = 1_000
 """Of one user: more are no limit."""
+Acr = Annotated[str, Strict(), Field(min_length=1, max_length=255, pattern=r"^[!-~]+$")]
+"""An authentication context class of the provider; a space would make two of it (OIDC Core 3.1.2.1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Resource:
     """A named destination: networks, DNS names, or both. Without `ports` every protocol and port is meant.
 
-    Of a DNS name count the addresses that the gateway's own resolver finds, within `within` where that is said. A login
-    that is older than `max_age`, or was made in another way than one of `acr_values`, does not open it.
+    Of a DNS name count the addresses that the gateway's own resolver finds, within `within` where that is said. `max_age` and
+    `acr_values` open it only for a login that is young and strong enough.
     """
 
     destinations: Annotated[list[Network], Field(min_length=1)] | None = None
@@ -92,13 +97,16 @@ class Resource:
     within: Annotated[list[Network], Field(min_length=1)] | None = None
     ports: Annotated[list[Ports], Field(min_length=1)] | None = None
     max_age: Duration | None = None
-    acr_values: Annotated[list[Text], Field(min_length=1)] | None = None
+    acr_values: Annotated[list[Acr], Field(min_length=1, max_length=16)] | None = None
 
     def __post_init__(self) -> None:
         if self.destinations is None and self.names is None:
             raise ValueError("is nowhere; it needs destinations, names, or both")
         if self.within is not None and self.names is None:
             raise ValueError("has within and no names; it says where the addresses of names may lie")
+        if self.max_age is not None and self.max_age < SHORTEST_MAX_AGE:
+            allowed = durations.show(SHORTEST_MAX_AGE)
+            raise ValueError(f"has a max_age of {durations.show(self.max_age)}; allowed is {allowed} or more")
 
     def networks(self, answers: Answers) -> list[str]:
         """List where it is: the networks, and the addresses that its names have now."""
@@ -141,13 +149,21 @@ class Deny(Rule):
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class SessionRules:
-    """How long things last. `without_report` is the tier of a session whose reports stopped coming."""
+    """How long things last. `without_report` is the tier of a session whose reports stopped coming, `without_login` that of
+    one whose login is older than `reauthenticate`; without it such a session ends.
+
+    `check_login` is how often the provider is asked whether a login still holds. `device_code` lets a machine without a
+    screen log in by a code that is typed elsewhere (RFC 8628).
+    """
 
     lease: Duration = timedelta(seconds=60)
     max_duration: Duration = timedelta(hours=12)
     idle: Duration = timedelta(minutes=30)
     reauthenticate: Duration = timedelta(hours=12)
     without_report: Name | None = None
+    without_login: Name | None = None
+    check_login: Duration | None = None
+    device_code: Annotated[bool, Strict()] = False
 
     def __post_init__(self) -> None:
         if not SHORTEST_LEASE <= self.lease <= LONGEST_LEASE:
@@ -156,6 +172,19 @@ class SessionRules:
         for name in ("max_duration", "idle", "reauthenticate"):
             if getattr(self, name) < self.lease:
                 raise ValueError(f"has {name} shorter than the lease of {durations.show(self.lease)}")
+        if self.check_login is not None and self.check_login < SHORTEST_CHECK:
+            allowed = durations.show(SHORTEST_CHECK)
+            raise ValueError(f"has a check_login of {durations.show(self.check_login)}; allowed is {allowed} or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class SignalRules:
+    """The tier to fall to while the provider's security events (CAEP) hold something against the user or the device."""
+
+    credential_change: Name | None = None
+    not_compliant: Name | None = None
+    medium_risk: Name | None = None
+    high_risk: Name | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -194,6 +223,7 @@ class Document:
     deny: list[Deny] = field(default_factory=list)
     checks: dict[Name, AnyCheck] = field(default_factory=dict)
     session: SessionRules | None = None
+    signals: SignalRules | None = None
     limits: list[Limit] = field(default_factory=list)
 
 
@@ -207,6 +237,8 @@ def keys_at(path: Path) -> list[str]:
             return keys(Document)
         case ("session",):
             return keys(SessionRules)
+        case ("signals",):
+            return keys(SignalRules)
         case ("checks", *_, "fix", _):
             return keys(Fixes)
         case ("checks", _, str(kind)):

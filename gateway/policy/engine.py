@@ -12,6 +12,8 @@
    never let anybody begin.
 5. What is reached is the union of the grants of the subject's groups at that tier, without what is denied. Nothing grants
    by default (`standing.py`).
+6. A login that is too old, and what the provider's security events hold against the subject, are findings like those of
+   checks; a resource that asks for a younger or stronger login is closed until there is one (`login.py`).
 
 Ages end like leases: what may be 3d old is too old at exactly 3d, so that `valid_until` is itself the first instant of
 the new answer.
@@ -20,36 +22,20 @@ the new answer.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 
-from agent.wire import Fact
-from gateway.policy import standing
+from gateway.policy import login, standing
 from gateway.policy.checks import Check, Outcome, platform
 from gateway.policy.checks.ask import ALWAYS
 from gateway.policy.checks.reporting import ReportAge
 from gateway.policy.document import LONGEST_LEASE, NO_ANSWERS
+from gateway.policy.judgement import Judgement
 from gateway.policy.model import LONGEST_TEXT, REPORT, Answers, Decision, Finding, Posture, Subject
 from gateway.policy.policy import Policy, concerns
 from gateway.policy.program import Class, Program
 
 MAXIMUM_REPORT_AGE = LONGEST_LEASE
 """No session outlives its lease without a report, so an older one is not of a live session."""
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What one check comes to: a finding or none, since when it fails, and when time could change that.
-
-    `concerned` False: the check says nothing about this device. `evidence` are the facts that it looked at.
-    """
-
-    check: str
-    finding: Finding | None
-    since: datetime | None
-    changes_at: datetime | None
-    evidence: Mapping[str, Fact] = field(default_factory=dict)
-    concerned: bool = True
 
 
 def decide(
@@ -73,14 +59,15 @@ def decide(
         judged = judgements(policy, subject, None, now=now, failing_since=before)
     else:
         judged, soonest = _sieved(policy, about, subject, posture, before, now=now)
-    findings = tuple([j.finding for j in judged if j.finding is not None])
-    rank = max([program.ranks[finding.tier] for finding in findings if finding.effective], default=0)
+    ranks = [program.ranks[j.finding.tier] for j in judged if j.finding is not None and j.finding.effective]
+    rank = max(ranks, default=0)
     reached = program.reach(about, subject, rank, now, answers)
+    judged += reached.asked
     for at in (*[j.changes_at for j in judged], reached.changes_at):
         soonest = at if at is not None and at < soonest else soonest
     return Decision(
         tier=policy.tiers[rank],
-        findings=findings,
+        findings=tuple([j.finding for j in judged if j.finding is not None]),
         resources=reached.resources,
         permits=reached.permits,
         routes=program.routes(about, answers),
@@ -137,6 +124,7 @@ def _sieved(
     if before:
         doubtful = sorted({*doubtful, *(name for name in before if name in policy.checks)})
     judged = [_judgement(policy, name, subject, posture, before.get(name), now=now) for name in doubtful]
+    judged[:0] = login.judgements(policy, subject, before, now=now)
     end = posture.received_at + MAXIMUM_REPORT_AGE
     if now < end and posture.received_at <= now:
         return judged, min(end, soonest)
@@ -157,9 +145,11 @@ def judgements(
         # Nothing was seen to fail, so no grace begins and none is forgotten.
         known = ((name, since) for name, since in before.items() if name in policy.checks)
         unreported = _unreported(policy, min(before.get(REPORT, now), now))
-        return [unreported, *(Judgement(name, None, min(since, now), None) for name, since in known)]
+        kept = (Judgement(name, None, min(since, now), None) for name, since in known)
+        return [unreported, *login.judgements(policy, subject, before, now=now), *kept]
     return [
         _report(policy, posture, now=now),
+        *login.judgements(policy, subject, before, now=now),
         *(_judgement(policy, name, subject, posture, before.get(name), now=now) for name in policy.checks),
     ]
 
@@ -171,10 +161,11 @@ def decided(
     findings = tuple(j.finding for j in judged if j.finding is not None)
     tier = policy.worst([finding.tier for finding in findings if finding.effective])
     reached = standing.reach(policy, subject, tier, now=now, answers=answers)
+    judged = [*judged, *reached.asked]
     changes = (*(j.changes_at for j in judged), reached.changes_at)
     return Decision(
         tier=tier,
-        findings=findings,
+        findings=(*findings, *(j.finding for j in reached.asked if j.finding is not None)),
         resources=reached.resources,
         permits=reached.permits,
         routes=standing.routes(policy, subject, answers),

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from pydantic import TypeAdapter
 
 from gateway.errors import PolicyError, Problem
 from gateway.policy import references
-from gateway.policy.document import Document, SessionRules, keys_at
+from gateway.policy.document import Document, SessionRules, SignalRules, keys_at
 from gateway.policy.files import files, included, read
 from gateway.policy.policy import Policy
 from gateway.policy.source import Source, parse
@@ -35,36 +36,78 @@ def load_policy(path: Path) -> Policy:
 
     Raises PolicyError.
     """
-    return _policy([(str(file), read(file)) for file in files(path)], root=path)
+    return _policy(*_gathered(path))
+
+
+def texts(path: Path) -> dict[str, bytes]:
+    """Read the files of a policy as they are, by name: what `assemble` makes the same policy of. Raises PolicyError."""
+    _, problems, read_files = _gathered(path)
+    if problems:
+        raise PolicyError(*_sorted(problems))
+    folder = path if path.is_dir() else path.parent
+    return {os.path.relpath(name, folder): raw for name, raw in read_files.items()}
+
+
+def assemble(texts: Mapping[str, bytes]) -> Policy:
+    """Load a policy from the texts of all of its files: nothing else is included. Raises PolicyError."""
+    return _policy(*_parsed(sorted(texts.items())))
 
 
 def loads(text: str | bytes, name: str) -> Policy:
     """Load a policy that is one text; `name` stands for the file in problems. Raises PolicyError."""
-    return _policy([(name, text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))])
+    sources, problems, raw = _parsed(
+        [(name, text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))]
+    )
+    for source in sources:
+        list(included(source, None, set()))
+    return _policy(sources, problems, raw)
 
 
-def _policy(parts: Iterable[tuple[str, bytes]], *, root: Path | None = None) -> Policy:
-    sources: list[Source] = []
-    problems: list[Problem] = []
-    waiting = deque(parts)
-    known = {Path(name).resolve() for name, _ in waiting} if root is not None else set()
+Gathered = tuple[list[Source], list[Problem], dict[str, bytes]]
+
+
+def _gathered(path: Path) -> Gathered:
+    """Read and parse what is in a folder, or the file, and everything that it includes."""
+    waiting = deque(files(path))
+    known = {file.resolve() for file in waiting}
+    sources, problems, texts = _parsed([])
     while waiting:
-        name, raw = waiting.popleft()
+        file = waiting.popleft()
         try:
-            source = parse(raw, name)
+            texts[str(file)] = read(file)
+            source = parse(texts[str(file)], str(file))
             sources.append(source)
-            for file in included(source, root, known):
-                waiting.append((str(file), read(file)))
+            waiting.extend(included(source, path, known))
         except PolicyError as error:
             problems += error.problems
+    return sources, problems, texts
+
+
+def _parsed(parts: Iterable[tuple[str, bytes]]) -> Gathered:
+    sources: list[Source] = []
+    problems: list[Problem] = []
+    texts = dict(parts)
+    for name, raw in texts.items():
+        try:
+            sources.append(parse(raw, name))
+        except PolicyError as error:
+            problems += error.problems
+    return sources, problems, texts
+
+
+def _policy(sources: list[Source], problems: list[Problem], _texts: Mapping[str, bytes]) -> Policy:
     whole = not problems  # what an unreadable file would have said is not missing elsewhere
     documents = [validate(_DOCUMENT, source, keys_at) for source in sources]
     problems += chain.from_iterable(source.problems for source in sources)
     if whole:
         problems += references.problems(sources)
     if problems:
-        raise PolicyError(*sorted(set(problems))[:MAX_PROBLEMS])
+        raise PolicyError(*_sorted(problems))
     return _compiled(_merged([document for document in documents if document is not None]))
+
+
+def _sorted(problems: Iterable[Problem]) -> list[Problem]:
+    return sorted(set(problems))[:MAX_PROBLEMS]
 
 
 def _merged(documents: list[Document]) -> Document:
@@ -78,6 +121,7 @@ def _merged(documents: list[Document]) -> Document:
         deny=[deny for d in documents for deny in d.deny],
         checks={name: check for d in documents for name, check in d.checks.items()},
         session=next((d.session for d in documents if d.session), SessionRules()),
+        signals=next((d.signals for d in documents if d.signals), None),
         limits=[limit for d in documents for limit in d.limits],
     )
 
@@ -98,6 +142,7 @@ def _compiled(document: Document) -> Policy:
         deny=tuple(document.deny),
         windows=document.windows,
         networks=document.networks,
+        signals=document.signals or SignalRules(),
     )
 
 

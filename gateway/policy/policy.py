@@ -8,9 +8,11 @@ from datetime import timedelta
 from typing import Any
 
 from gateway.policy.checks import Check
-from gateway.policy.document import Deny, Grant, Limit, Resource, SessionRules
+from gateway.policy.document import Deny, Grant, Limit, Resource, SessionRules, SignalRules
 from gateway.policy.model import EVERYONE, Subject
 from gateway.policy.windows import Window
+
+NO_RULES = SignalRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Policy:
     session: SessionRules
     limits: tuple[Limit, ...]
     version: str
+    signals: SignalRules = NO_RULES
     deny: tuple[Deny, ...] = ()
     windows: Mapping[str, Window] = field(default_factory=dict)
     networks: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -42,6 +45,11 @@ class Policy:
     def worst_tier(self) -> str:
         """The worst tier that still is a session: quarantine, in most policies."""
         return self.tiers[-2]
+
+    @property
+    def without_login(self) -> str:
+        """The tier of a session whose login is too old; the last one ends it."""
+        return self.session.without_login or self.denied
 
     def worst(self, tiers: Collection[str]) -> str:
         """The worst of `tiers`; of none, the best tier."""

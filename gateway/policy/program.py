@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from gateway.policy import standing
+from gateway.policy import login, standing
 from gateway.policy.checks.ask import ALWAYS, Screen
 from gateway.policy.checks.check import Check
 from gateway.policy.document import Deny, Grant, Rule
-from gateway.policy.model import EVERYONE, Answers, StepUp, Subject
+from gateway.policy.model import EVERYONE, Answers, Subject
 from gateway.policy.policy import Policy, concerns
 from gateway.policy.standing import Reach
 
@@ -38,7 +38,7 @@ class Class:
     rate: int | None
     names: tuple[str, ...]
     plain: dict[int, Reach] = field(default_factory=dict)
-    kept: dict[Any, tuple[tuple[str, ...], tuple[str, ...], tuple[StepUp, ...]]] = field(default_factory=dict)
+    kept: dict[Any, tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
     routes: dict[Any, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -88,19 +88,18 @@ class Program:
             held, at = self._holds(rule, subject, now)
             states.append(held)
             soonest = at if at is not None and at < soonest else soonest
-        grants = about.grants[rank]
-        names = sorted({name for grant, held in zip(grants, states, strict=False) if held for name in grant.resources})
-        for name in names:
-            held, at = standing.fresh(self.policy.resources[name], subject, now=now)
-            states.append(held)
-            soonest = at if at is not None and at < soonest else soonest
-        key = (rank, tuple(states), tuple(answers.get(name) for name in about.names))
+        grants, denies = about.grants[rank], about.denies
+        names = {name for grant, held in zip(grants, states, strict=False) if held for name in grant.resources}
+        gone = standing.taken(
+            self.policy, [deny for deny, held in zip(denies, states[len(grants) :], strict=True) if held]
+        )
+        opened, closed, asked = login.opened(self.policy, subject, sorted(names - gone), now=now)
+        key = (opened, gone, tuple(answers.get(name) for name in about.names))
         kept = about.kept.get(key)
         if kept is None:
-            whole = standing.concluded(self.policy, subject, grants, about.denies, now=now, answers=answers)
-            kept = (whole.resources, whole.permits, whole.step_up)
+            kept = standing.left(self.policy, opened, gone, answers)
             _keep(about.kept, key, kept)
-        return Reach(*kept, None if soonest is ALWAYS else soonest)
+        return Reach(*kept, closed, tuple(asked), None if soonest is ALWAYS else soonest)
 
     def _holds(self, rule: Rule, subject: Subject, now: datetime) -> standing.Held:
         if not standing.applies(self.policy, rule, subject):

@@ -12,8 +12,9 @@ from datetime import datetime
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
-from gateway.policy.checks.examination import CLOCK_SKEW
-from gateway.policy.document import Deny, Grant, Resource, Rule
+from gateway.policy import login
+from gateway.policy.document import Deny, Grant, Rule
+from gateway.policy.judgement import Judgement
 from gateway.policy.model import Answers, StepUp, Subject
 from gateway.policy.policy import Policy, concerns
 from gateway.policy.subtraction import without
@@ -24,11 +25,12 @@ Held = tuple[bool, datetime | None]
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What is reached, what another login would open, and when time alone may change it."""
+    """What is reached, what another login would open, what is said about that, and when time alone changes the rest."""
 
     resources: tuple[str, ...] = ()
     permits: tuple[str, ...] = ()
     step_up: tuple[StepUp, ...] = ()
+    asked: tuple[Judgement, ...] = ()
     changes_at: datetime | None = None
 
 
@@ -57,14 +59,11 @@ def concluded(
     granted = [(grant, holds(policy, grant, subject, now=now)) for grant in grants]
     denied = [(deny, holds(policy, deny, subject, now=now)) for deny in denies]
     names = sorted({name for grant, (held, _) in granted if held for name in grant.resources})
-    logins = [(name, fresh(policy.resources[name], subject, now=now)) for name in names]
-    changes = [at for _, (_, at) in (*granted, *denied, *logins) if at is not None]
-    opened = [name for name, (held, _) in logins if held]
-    closed = [name for name, (held, _) in logins if not held]
     gone = taken(policy, [deny for deny, (held, _) in denied if held])
+    changes = [at for _, (_, at) in (*granted, *denied) if at is not None]
+    opened, closed, asked = login.opened(policy, subject, [name for name in names if name not in gone], now=now)
     resources, permits = left(policy, opened, gone, answers)
-    step_up = tuple(_step_up(name, policy.resources[name]) for name in closed if name not in gone)
-    return Reach(resources, permits, step_up, min(changes, default=None))
+    return Reach(resources, permits, closed, tuple(asked), min(changes, default=None))
 
 
 def taken(policy: Policy, denies: Iterable[Deny]) -> frozenset[str]:
@@ -124,20 +123,6 @@ def applies(policy: Policy, rule: Rule, subject: Subject) -> bool:
     return rule.countries is None or (unknown if subject.country is None else subject.country in rule.countries)
 
 
-def fresh(resource: Resource, subject: Subject, *, now: datetime) -> Held:
-    """Say whether the subject's login is young and strong enough for the resource."""
-    if resource.acr_values is not None and subject.acr not in resource.acr_values:
-        return False, None
-    if resource.max_age is None:
-        return True, None
-    if subject.authenticated_at is None:
-        return False, None
-    if subject.authenticated_at > now + CLOCK_SKEW:
-        return False, subject.authenticated_at - CLOCK_SKEW
-    end = subject.authenticated_at + resource.max_age
-    return (True, end) if now < end else (False, None)
-
-
 def _within(policy: Policy, names: Iterable[str], address: str | None, *, unknown: bool) -> bool:
     try:
         here = ip_address(address or "")
@@ -150,7 +135,3 @@ def _within(policy: Policy, names: Iterable[str], address: str | None, *, unknow
 @lru_cache(maxsize=4096)
 def _network(text: str) -> IPv4Network | IPv6Network:
     return ip_network(text)
-
-
-def _step_up(name: str, resource: Resource) -> StepUp:
-    return StepUp(name, resource.max_age, tuple(sorted(resource.acr_values or ())))

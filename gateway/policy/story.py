@@ -16,7 +16,8 @@ from gateway.policy import standing
 from gateway.policy.checks import Check
 from gateway.policy.checks.reporting import ReportAge
 from gateway.policy.document import NO_ANSWERS
-from gateway.policy.engine import Judgement, decide, decided, judgements, look
+from gateway.policy.engine import decide, decided, judgements, look
+from gateway.policy.judgement import Judgement
 from gateway.policy.model import Decision, Finding, Posture, Subject
 from gateway.policy.policy import Policy
 
