@@ -7,23 +7,27 @@ do about it follows from the rows (`reconcile`); nothing here talks to it.
 from __future__ import annotations
 
 import enum
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import structlog
 from sqlmodel import Session, col, select
 
 from agent.wire import Fact
-from gateway.access import audit, verdicts
+from gateway.access import audit, history, signals, verdicts
 from gateway.access.addresses import release
 from gateway.access.audit import GATEWAY, Event
 from gateway.access.identifiers import Entropy, is_identifier, new_identifier
 from gateway.errors import Conflict, NotFound, Unauthenticated
 from gateway.identity.device import VerifiedReport
-from gateway.policy.engine import decide
-from gateway.policy.model import Posture, Subject
+from gateway.policy import record
+from gateway.policy.model import Posture, Signal, Subject
 from gateway.policy.policy import Policy
 from gateway.policy.question import Question
 from gateway.store import tables
+
+log = structlog.get_logger()
 
 
 class EndReason(enum.StrEnum):
@@ -37,7 +41,13 @@ class EndReason(enum.StrEnum):
     DENIED = "denied"
     KILLED = "killed"
     LOGGED_OUT = "logged-out"
+    REVOKED = "revoked"
+    LOGIN_REFUSED = "login-refused"
     BROKEN = "record-broken"
+
+
+NEVER = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
+"""Of a session of before it was kept."""
 
 
 def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: Entropy) -> tables.Session:
@@ -50,9 +60,11 @@ def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: E
     if before is not None:
         end(db, before, EndReason.REPLACED, now=now)
         db.flush()  # `live_device` is UNIQUE: the old row lets go before the new one takes it
-    subject = Subject(login.user, frozenset(login.groups), device)
+    standing = signals.against(db, login)
     known = _failing_since(db.get(tables.Posture, device))
-    decision = decide(policy, subject, None, now=now, failing_since=known)
+    asked = Question(_subject(login, device, standing), None, now, known)
+    decision = asked.answered(policy)
+    expires_at = _expires_at(policy, login, now)
     session = tables.Session(
         id=new_identifier(entropy),
         device=device,
@@ -61,17 +73,21 @@ def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: E
         user=login.user,
         groups=list(login.groups),
         started_at=now,
-        expires_at=min(now + policy.session.max_duration, login.expires_at),
+        expires_at=expires_at,
         active_at=now,
-        lease_until=min(now + policy.session.lease, login.expires_at),
+        lease_until=min(now + policy.session.lease, expires_at),
         nonce=new_identifier(entropy),
+        authenticated_at=login.authenticated_at,
+        acr=login.acr,
+        signals=standing,
         **verdicts.kept(decision, policy),
     )
     session.due_at = _due(session, policy)
     db.add(session)
-    audit.record(
-        db, Event.SESSION_BEGAN, now=now, actor=login.user, device=device, session=session.id, tier=session.tier
-    )
+    db.flush()  # its history refers to it
+    history.write(db, session, asked, decision, None)
+    told = {"device": device, "session": session.id, "tier": session.tier, "trace": session.trace}
+    audit.record(db, Event.SESSION_BEGAN, now=now, actor=login.user, **told)
     return session
 
 
@@ -95,21 +111,60 @@ def report(
     session.nonce = new_identifier(entropy)
     session.lease_until = min(now + policy.session.lease, session.expires_at)
     posture = Posture(said.facts, datetime.fromtimestamp(said.issued_at, UTC), now)
-    _keep_posture(db, session, posture)
-    judge(db, policy, session, posture, now=now)
+    changed = _keep_posture(db, session, posture)
+    judge(db, policy, session, posture, now=now, changed=changed)
     return session
 
 
-def judge(db: Session, policy: Policy, session: tables.Session, posture: Posture | None, *, now: datetime) -> bool:
-    """Decide again about a live session. Says whether the verdict has changed; a denied session ends."""
-    before = (session.tier, session.findings, session.resources, session.valid_until)
+def renew(db: Session, policy: Policy, login: tables.Login, *, now: datetime) -> tables.Session | None:
+    """Have the live session of the login's device go on by this login, in its tunnel. None: the device has no session."""
+    session = live_session(db, login.device)
+    if session is None:
+        return None
+    session.login, session.user = login.id, login.user
+    session.expires_at = _expires_at(policy, login, session.started_at)
+    audit.record(
+        db, Event.SESSION_RENEWED, now=now, actor=login.user, device=login.device, session=session.id, acr=login.acr
+    )
+    rejudge(db, policy, session, login, now=now)
+    return session
+
+
+def rejudge(db: Session, policy: Policy, session: tables.Session, login: tables.Login, *, now: datetime) -> bool:
+    """Decide again, by what is known of the login now. Says whether the verdict has changed.
+
+    A row that does not hold what it should is worth no access.
+    """
+    session.groups, session.authenticated_at, session.acr = list(login.groups), login.authenticated_at, login.acr
+    session.signals = signals.against(db, login)
+    try:
+        return judge(db, policy, session, latest_posture(db, session), now=now)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        end(db, session, EndReason.BROKEN, now=now)
+        return True
+
+
+def judge(
+    db: Session,
+    policy: Policy,
+    session: tables.Session,
+    posture: Posture | None,
+    *,
+    now: datetime,
+    changed: tables.Members | None = None,
+) -> bool:
+    """Decide again about a live session. Says whether the verdict has changed; a denied session ends.
+
+    `changed` are the facts that are news since the last decision.
+    """
+    before = _told(session)
     failing = _failing(session.findings)
-    _judge(db, policy, session, posture, now=now)
+    _judge(db, policy, session, posture, now=now, changed=changed or {})
     if session.tier != before[0] or _failing(session.findings) != failing:
         _record_change(db, policy, session, before[0], now=now)
     if session.tier == policy.denied:
         end(db, session, EndReason.DENIED, now=now)
-    return before != (session.tier, session.findings, session.resources, session.valid_until)
+    return before != _told(session)
 
 
 def end(db: Session, session: tables.Session, reason: EndReason, *, now: datetime, actor: str = GATEWAY) -> None:
@@ -184,8 +239,31 @@ def question(
     session: tables.Session, posture: Posture | None, row: tables.Posture | None, *, now: datetime
 ) -> Question:
     """Put together what is decided about a live session: by `judge`, and by whoever wants to know what it would decide."""
-    subject = Subject(session.user, frozenset(session.groups), session.device)
+    subject = _subject(session, session.device, session.signals)
     return Question(subject, posture, now, _failing_since(row))
+
+
+def _subject(login: tables.Login | tables.Session, device: str, standing: Sequence[str]) -> Subject:
+    """Whom a decision is about. A login whose instant is not known is as old as can be."""
+    return Subject(
+        login.user,
+        frozenset(login.groups),
+        device,
+        authenticated_at=login.authenticated_at or NEVER,
+        acr=login.acr,
+        signals=frozenset(Signal(name) for name in standing),
+    )
+
+
+def _expires_at(policy: Policy, login: tables.Login, started_at: datetime) -> datetime:
+    """The end of a session: that of its login, unless the policy names a tier for what is left then."""
+    longest = started_at + policy.session.max_duration
+    return longest if policy.session.without_login else min(longest, login.expires_at)
+
+
+def _told(session: tables.Session) -> tuple[Any, ...]:
+    """What the tunnel, the agent and the clock have to know of a verdict."""
+    return session.tier, session.findings, session.resources, session.valid_until, session.step_up
 
 
 def _find(db: Session, session: str) -> tables.Session:
@@ -207,10 +285,23 @@ def _logins(db: Session, device: str) -> list[tables.Login]:
     return list(db.exec(rows).all())
 
 
-def _judge(db: Session, policy: Policy, session: tables.Session, posture: Posture | None, *, now: datetime) -> None:
+def _judge(
+    db: Session,
+    policy: Policy,
+    session: tables.Session,
+    posture: Posture | None,
+    *,
+    now: datetime,
+    changed: tables.Members,
+) -> None:
     row = db.get(tables.Posture, session.device)
-    decision = question(session, posture, row, now=now).answered(policy)
+    asked = question(session, posture, row, now=now)
+    decision = asked.answered(policy)
+    before = verdicts.seen(session)
     session.sqlmodel_update(verdicts.kept(decision, policy))
+    if record.worth_a_row(changed) or verdicts.seen(session) != before:
+        known = row.facts if row is not None and posture is not None else {}
+        history.write(db, session, asked, decision, {**record.volatile(known), **changed})
     session.due_at = _due(session, policy)
     if row is not None:
         row.failing_since = {check: since.timestamp() for check, since in decision.failing_since.items()}
@@ -226,7 +317,8 @@ def _due(session: tables.Session, policy: Policy) -> datetime:
     return min([*instants, session.valid_until] if session.valid_until else instants)
 
 
-def _keep_posture(db: Session, session: tables.Session, posture: Posture) -> None:
+def _keep_posture(db: Session, session: tables.Session, posture: Posture) -> tables.Members:
+    """Keep the report. Gives the facts that are news to this session."""
     said: dict[str, Any] = {
         "session": session.id,
         "facts": {name: fact.to_json() for name, fact in posture.facts.items()},
@@ -234,8 +326,10 @@ def _keep_posture(db: Session, session: tables.Session, posture: Posture) -> Non
         "received_at": posture.received_at,
     }
     row = db.get(tables.Posture, session.device)
+    changed = record.news(row.facts if row and row.session == session.id else {}, said["facts"])
     db.add(row.sqlmodel_update(said) if row else tables.Posture(device=session.device, **said))
     db.flush()
+    return changed
 
 
 def _record_change(db: Session, policy: Policy, session: tables.Session, tier: str, *, now: datetime) -> None:
@@ -252,7 +346,9 @@ def _record_change(db: Session, policy: Policy, session: tables.Session, tier: s
         before=tier,
         findings=[{k: f[k] for k in ("check", "reason", "effective")} for f in session.findings],
         policy=session.policy_version,
+        trace=session.trace,
     )
+    log.info("verdict changed", session=session.id, before=tier, tier=session.tier, trace=session.trace)
 
 
 def _failing(findings: list[tables.Members]) -> set[tuple[str, bool]]:

@@ -89,13 +89,14 @@ class Permits:
         shortest = self._guard.shortest(destination)
         for permits in self._table.matches(destination):
             for permit in permits:
-                if permit.network.prefixlen < shortest or (narrow and not _names_special(permit.network)):
+                if permit.network.prefixlen < shortest or (narrow and not names_special(permit.network)):
                     continue
                 if permit.protocol is None or (permit.protocol == protocol and permit.low <= port <= permit.high):
                     return True
         return False
 
 
-def _names_special(network: Network) -> bool:
+def names_special(network: Network) -> bool:
+    """Say whether the network is a special range or a part of one, so that whoever wrote it meant it."""
     shortest = 4 if network.version == 4 else 8  # 224.0.0.0/4 and ff00::/8 are the widest special ranges
     return network.prefixlen >= shortest and ip.special(network.network_address.packed)

@@ -18,6 +18,9 @@ EVERYONE = "everyone"
 REPORT = "report"
 """The name of the finding about the report itself, which no policy has to ask for."""
 
+LOGIN = "login"
+"""The name of the finding about the login behind the session; `login:<resource>` is about what one resource asks of it."""
+
 PRIVATE = "private"
 """The country of an address that no country has: a private, shared or local one."""
 
@@ -28,6 +31,15 @@ LONGEST_TEXT = 2000
 """Characters of a reason or a fix: an agent refuses an answer with longer ones."""
 
 
+class Signal(enum.StrEnum):
+    """What the provider's security events (CAEP) hold against a user or a device, until they say otherwise."""
+
+    CREDENTIAL_CHANGE = "credential-change"
+    NOT_COMPLIANT = "not-compliant"
+    MEDIUM_RISK = "medium-risk"
+    HIGH_RISK = "high-risk"
+
+
 class EvidenceGrade(enum.IntEnum):
     """How far a fact can be trusted; a higher grade is better evidence."""
 
@@ -35,6 +47,11 @@ class EvidenceGrade(enum.IntEnum):
     DEVICE_SIGNED = 2
     VENDOR_CONFIRMED = 3
     HARDWARE_ATTESTED = 4
+
+    @property
+    def written(self) -> str:
+        """As policies write it: `device-signed`."""
+        return self.name.lower().replace("_", "-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +90,7 @@ class Subject:
     country: str | None = None
     authenticated_at: datetime | None = None
     acr: str | None = None
+    signals: frozenset[Signal] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from agent.wire import Fact
 from gateway.policy.engine import decide
-from gateway.policy.model import Decision, EvidenceGrade, Posture, Subject
+from gateway.policy.model import Decision, EvidenceGrade, Posture, Signal, Subject
 from gateway.policy.policy import Policy
 
 Members = dict[str, Any]
@@ -72,6 +72,8 @@ def subject_to_json(subject: Subject) -> Members:
             members[name] = getattr(subject, name)
     if subject.authenticated_at is not None:
         members["authenticated_at"] = instant(subject.authenticated_at)
+    if subject.signals:
+        members["signals"] = sorted(subject.signals)
     return members
 
 
@@ -86,6 +88,7 @@ def subject_from_json(members: Members) -> Subject:
         country=members.get("country"),
         authenticated_at=moment(authenticated_at) if authenticated_at is not None else None,
         acr=members.get("acr"),
+        signals=frozenset(Signal(name) for name in members.get("signals", ())),
     )
 
 

@@ -9,10 +9,20 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from gateway.errors import Problem
-from gateway.policy.model import REPORT
+from gateway.policy.model import LOGIN, REPORT, Signal
 from gateway.policy.source import Path, Source
 
-_ONCE = ("policy", "tiers", "session")
+_DEFINED = {
+    "resources": ("resources", "resource"),
+    "when": ("windows", "window"),
+    "networks": ("networks", "network"),
+}
+"""By the key of an access rule: the section that holds what the key names, and what one of them is called."""
+_NAMED = ("resources", "checks", "windows", "networks")
+_ONCE = ("policy", "tiers", "session", "signals")
+
+_TAKEN = {REPORT: "missing reports", LOGIN: "the login", **dict.fromkeys(map(str, Signal), "what the provider signals")}
+"""Findings that need no check."""
 
 MOST_SHOWN = 20
 """Of the names that are allowed: what still is read."""
@@ -23,16 +33,43 @@ def problems(sources: list[Source]) -> Iterator[Problem]:
     yield from _repeated(sources)
     yield from _missing(sources)
     for source in sources:
-        if REPORT in _mapping(source.data, "checks"):
-            text = f"checks.{REPORT}: is the name of the finding about missing reports; allowed is any other"
-            yield source.problem(("checks", REPORT), text, at_key=True)
+        for name in sorted(_TAKEN.keys() & _mapping(source.data, "checks").keys()):
+            text = f"checks.{name}: is the name of the finding about {_TAKEN[name]}; allowed is any other"
+            yield source.problem(("checks", name), text, at_key=True)
     tiers = _tiers(sources)
-    resources = _Names("resource", {name for source in sources for name in _mapping(source.data, "resources")})
+    defined = {
+        key: _Names(kind, {name for source in sources for name in _mapping(source.data, section)})
+        for key, (section, kind) in _DEFINED.items()
+    }
     for source in sources:
         yield from _unknown_tiers(source, tiers)
-        for index, grant in enumerate(_list(source.data, "access")):
-            for place, name in enumerate(_list(grant, "resources")):
-                yield from resources.unknown(source, ("access", index, "resources", place), name)
+        for section, index, rule in _rules(source):
+            for key, names in defined.items():
+                for place, name in enumerate(_list(rule, key)):
+                    yield from names.unknown(source, (section, index, key, place), name)
+    yield from _denied_names(sources)
+
+
+def _rules(source: Source) -> Iterator[tuple[str, int, Any]]:
+    for section in ("access", "deny"):
+        for index, rule in enumerate(_list(source.data, section)):
+            yield section, index, rule
+
+
+def _denied_names(sources: list[Source]) -> Iterator[Problem]:
+    """What a DNS name means can go missing, and with it the hole that a deny is."""
+    named = {
+        name
+        for source in sources
+        for name, resource in _mapping(source.data, "resources").items()
+        if _list(resource, "names")
+    }
+    for source in sources:
+        for index, deny in enumerate(_list(source.data, "deny")):
+            for place, name in enumerate(_list(deny, "resources")):
+                if name in named:
+                    text = f"deny.{index}.resources.{place}: {name!r} is known by DNS names; a deny needs resources with destinations alone"
+                    yield source.problem(("deny", index, "resources", place), text)
 
 
 def _repeated(sources: list[Source]) -> Iterator[Problem]:
@@ -40,7 +77,7 @@ def _repeated(sources: list[Source]) -> Iterator[Problem]:
     said: dict[Path, Source] = {}
     for source in sources:
         single = [(section,) for section in _ONCE if section in _mapping(source.data)]
-        named = [(s, name) for s in ("resources", "checks") for name in _mapping(source.data, s)]
+        named = [(s, name) for s in _NAMED for name in _mapping(source.data, s)]
         for path in [*single, *named]:
             first = said.setdefault(path, source)
             if first is not source:
@@ -83,8 +120,12 @@ def _unknown_tiers(source: Source, tiers: list[str]) -> Iterator[Problem]:
         yield from granting.unknown(source, ("access", index, "tier"), _mapping(grant).get("tier"))
     for name, check in _mapping(source.data, "checks").items():
         yield from falling.unknown(source, ("checks", name, "otherwise"), _mapping(check).get("otherwise"))
-    tier = _mapping(source.data, "session").get("without_report")
-    yield from falling.unknown(source, ("session", "without_report"), tier)
+    for section, names in (("session", ("without_report", "without_login")), ("signals", _SIGNALS)):
+        for name in names:
+            yield from falling.unknown(source, (section, name), _mapping(source.data, section).get(name))
+
+
+_SIGNALS = tuple(signal.name.lower() for signal in Signal)
 
 
 class _Names:

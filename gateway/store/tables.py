@@ -3,11 +3,15 @@
     devices ─┬─ logins ── sessions ─┬─ peers      a tunnel public key belongs to one session, for ever
              ├─ postures            ├─ addresses  one live session per address, reused only after `free_at`
              └─ seen_proofs         └─ kills      grows only
+    sessions ─── history     what was decided, whenever facts or verdict changed; deleted with age
+    policies ─── applications    the texts of policies, and which of them was in force since when
+    holds, cuts   what the mass-cut breaker counts and holds
     enrolments    devices that are not yet, or are logging in again
-    administrators, logouts, audit
+    administrators, logouts, spent_logins, audit
+    signals, seen_events, streams    what the provider's security events say, which were seen, where they come from
 
-Nothing here is deleted except what has expired by itself or was logged out (enrolments, seen proofs, administrators,
-logouts). Times are aware UTC.
+Nothing here is deleted except what has expired by itself, was logged out or taken back (enrolments, seen proofs,
+administrators, logouts, spent logins, signals, seen events, streams, history, cuts). Times are aware UTC.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Integer
+from sqlalchemy import JSON, BigInteger, Index, Integer
 from sqlmodel import Field, SQLModel
 
 from gateway.store.utc import Utc
@@ -39,7 +43,12 @@ class Device(SQLModel, table=True):
 
 
 class Enrolment(SQLModel, table=True):
-    """A device on its way in. `code_digest` is set by the browser's login, `confirmed_at` by the agent that began."""
+    """A device on its way in. `code_digest` is set by the browser's login, `confirmed_at` by the agent that began.
+
+    `demand` is what the login must be. With a `user_code` the login happens on another machine (RFC 8628): `origin` is
+    where the device asked from, `approved_at` when the person who had logged in agreed, `interval` the seconds between
+    two questions.
+    """
 
     __tablename__ = "enrolments"
 
@@ -54,12 +63,19 @@ class Enrolment(SQLModel, table=True):
     code_digest: str | None = None
     login: Members | None = Field(default=None, sa_type=JSON)
     confirmed_at: datetime | None = Field(default=None, sa_type=Utc)
+    demand: Members | None = Field(default=None, sa_type=JSON)
+    user_code: str | None = Field(default=None, unique=True)
+    origin: str | None = None
+    approved_at: datetime | None = Field(default=None, sa_type=Utc)
+    polled_at: datetime | None = Field(default=None, sa_type=Utc)
+    interval: int = 0
 
 
 class Login(SQLModel, table=True):
     """An OIDC authentication that a device may open sessions by, until `expires_at` or `voided_at`.
 
-    `sid` is the session at the provider, `issued_at` when the provider said so: a logout there names one of them.
+    `sid` is the session at the provider, `issued_at` when the provider said so: a logout there names one of them. The
+    provider's tokens are sealed (`identity.sealing`); at `check_at` it is asked whether the login still holds.
     """
 
     __tablename__ = "logins"
@@ -75,13 +91,22 @@ class Login(SQLModel, table=True):
     issued_at: datetime | None = Field(default=None, sa_type=Utc)
     expires_at: datetime = Field(sa_type=Utc)
     voided_at: datetime | None = Field(default=None, sa_type=Utc)
+    provider: str = ""
+    acr: str | None = None
+    amr: list[str] = Field(default_factory=list, sa_type=JSON)
+    email: str | None = Field(default=None, index=True)
+    id_token: str | None = None
+    refresh_token: str | None = None
+    check_at: datetime | None = Field(default=None, sa_type=Utc, index=True)
 
 
 class Session(SQLModel, table=True):
     """One access grant. Live while `ended_at` is None; then `live_device` is the device, so one device has one at most.
 
-    `tier` to `rate` are the latest decision. `due_at` is the next instant at which time alone changes something:
-    the lease's end, the session's end, or the decision's `valid_until`.
+    `tier` to `rate` are the latest decision, and `trace` is its name in `history`; with `held_by` the breaker has kept an
+    earlier one. `due_at` is the next instant at which time alone changes something:
+    the lease's end, the session's end, or the decision's `valid_until`. `authenticated_at` and `acr` are of its login,
+    `signals` are what the provider holds against its user or device, `step_up` is what another login would open.
     """
 
     __tablename__ = "sessions"
@@ -106,9 +131,15 @@ class Session(SQLModel, table=True):
     routes: list[str] = Field(sa_type=JSON)
     rate: int | None = Field(default=None, sa_type=BigInteger)
     policy_version: str
+    trace: str = ""
+    held_by: int | None = Field(default=None, index=True)
     valid_until: datetime | None = Field(default=None, sa_type=Utc)
     ended_at: datetime | None = Field(default=None, sa_type=Utc)
     end_reason: str | None = None
+    authenticated_at: datetime | None = Field(default=None, sa_type=Utc)
+    acr: str | None = None
+    signals: list[str] = Field(default_factory=list, sa_type=JSON)
+    step_up: list[Members] = Field(default_factory=list, sa_type=JSON)
 
 
 class Posture(SQLModel, table=True):
@@ -198,8 +229,53 @@ class Logout(SQLModel, table=True):
     expires_at: datetime = Field(sa_type=Utc, index=True)
 
 
+class SpentLogin(SQLModel, table=True):
+    """A login attempt that has led somewhere, by the digest of its state. Kept for as long as its cookie could come again."""
+
+    __tablename__ = "spent_logins"
+
+    state_digest: str = Field(primary_key=True)
+    expires_at: datetime = Field(sa_type=Utc, index=True)
+
+
+class Signal(SQLModel, table=True):
+    """What the provider holds against a user, or one device of theirs (`device` in the provider's words, or empty)."""
+
+    __tablename__ = "signals"
+
+    issuer: str = Field(primary_key=True)
+    subject: str = Field(primary_key=True)
+    device: str = Field(primary_key=True)
+    signal: str = Field(primary_key=True)
+    at: datetime = Field(sa_type=Utc)
+
+
+class SeenEvent(SQLModel, table=True):
+    """A security event that was accepted. Kept until its token is too old anyway."""
+
+    __tablename__ = "seen_events"
+
+    issuer: str = Field(primary_key=True)
+    jti: str = Field(primary_key=True)
+    expires_at: datetime = Field(sa_type=Utc, index=True)
+
+
+class Stream(SQLModel, table=True):
+    """The stream that a transmitter of security events keeps for us. `verifying` is what it was asked to say back."""
+
+    __tablename__ = "streams"
+
+    issuer: str = Field(primary_key=True)
+    stream: str
+    created_at: datetime = Field(sa_type=Utc)
+    status: str = "enabled"
+    verifying: str | None = None
+    asked_at: datetime | None = Field(default=None, sa_type=Utc)
+    verified_at: datetime | None = Field(default=None, sa_type=Utc)
+
+
 class Administrator(SQLModel, table=True):
-    """A browser session of an administrator. The cookie itself is not kept, only its SHA-256."""
+    """A browser session of an administrator. The cookie itself is not kept, only its SHA-256; the ID token is sealed."""
 
     __tablename__ = "administrators"
 
@@ -209,5 +285,93 @@ class Administrator(SQLModel, table=True):
     user: str
     sid: str | None = None
     issued_at: datetime | None = Field(default=None, sa_type=Utc)
+    provider: str = ""
+    id_token: str | None = None
     started_at: datetime = Field(sa_type=Utc)
     expires_at: datetime = Field(sa_type=Utc, index=True)
+
+
+class History(SQLModel, table=True):
+    """A decision, written when facts or verdict changed and never for a heartbeat that says the same.
+
+    `question` is what was decided: subject, grades, since when checks had been failing, and the facts that are not as in the
+    row before it of the same session. `digest` is of the whole answer, so that who decides again can tell whether it is the same.
+    """
+
+    __tablename__ = "history"
+    __table_args__ = (Index("ix_history_device_sequence", "device", "sequence"),)
+
+    sequence: int | None = Field(
+        default=None,
+        primary_key=True,
+        sa_type=BigInteger().with_variant(Integer, "sqlite"),
+    )
+    trace: str = Field(index=True)
+    session: str = Field(foreign_key="sessions.id", index=True)
+    device: str
+    at: datetime = Field(sa_type=Utc)
+    observed_at: datetime | None = Field(default=None, sa_type=Utc)
+    received_at: datetime | None = Field(default=None, sa_type=Utc)
+    question: Members = Field(sa_type=JSON)
+    tier: str
+    policy_version: str
+    digest: str
+
+
+class PolicyText(SQLModel, table=True):
+    """A policy that was in force, by the hash of its meaning. `files` are its texts by name."""
+
+    __tablename__ = "policies"
+
+    version: str = Field(primary_key=True)
+    name: str
+    files: dict[str, str] = Field(sa_type=JSON)
+    first_seen_at: datetime = Field(sa_type=Utc)
+
+
+class Application(SQLModel, table=True):
+    """Somebody applied a policy; the latest row is what holds. `before` is for whom the stage does not reach yet."""
+
+    __tablename__ = "applications"
+
+    number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    version: str = Field(foreign_key="policies.version")
+    before: str | None = Field(default=None, foreign_key="policies.version")
+    share: int = 100
+    groups: list[str] = Field(default_factory=list, sa_type=JSON)
+    applied_at: datetime = Field(sa_type=Utc)
+    applied_by: str
+    key: str
+    note: str = ""
+    signature: str
+
+
+class Hold(SQLModel, table=True):
+    """The breaker holds verdicts that one cause leads to, until an administrator answers or nothing is left to hold."""
+
+    __tablename__ = "holds"
+
+    number: int | None = Field(default=None, primary_key=True)
+    cause: str = Field(index=True)
+    opened_at: datetime = Field(sa_type=Utc)
+    affected: int
+    live: int
+    closed_at: datetime | None = Field(default=None, sa_type=Utc)
+    closed_by: str | None = None
+    outcome: str | None = None
+
+
+class Cut(SQLModel, table=True):
+    """A verdict that took something away from a live session, and what led to it: what the breaker counts."""
+
+    __tablename__ = "cuts"
+    __table_args__ = (Index("ix_cuts_cause_at", "cause", "at"),)
+
+    sequence: int | None = Field(
+        default=None,
+        primary_key=True,
+        sa_type=BigInteger().with_variant(Integer, "sqlite"),
+    )
+    at: datetime = Field(sa_type=Utc, index=True)
+    session: str
+    cause: str

@@ -28,10 +28,12 @@ from gateway.wireguard.outbox import Transmit
 from gateway.wireguard.timestamps import Timestamps
 from gateway.wireguard.transforms import Transforms
 
-BATCH = 16
-"""Super-packets of one side before the other gets its turn."""
-FLUSH_EVERY = 4
-"""Super-packets that are packed together into trains."""
+BATCH = 32
+"""Reads from one side before the other gets its turn."""
+PACKED = 32_768
+"""Bytes that are packed together into trains before they are sent."""
+GATHERED = 4 * TRAIN
+"""Bytes that are read from the network before they are opened."""
 MAX_CLIENTS = 64
 """Connections to the control socket at a time: what comes beyond is closed at once, so that descriptors are never short."""
 TICK = 1.0
@@ -74,9 +76,12 @@ class Pump:
         self._clients: dict[int, Client] = {}
         self._waiting: deque[Transmit] = deque()
         self._frame = bytearray(FRAME)
-        self._train = bytearray(TRAIN)
+        self._trains = bytearray(GATHERED)
         self._poll = select.epoll()
         self._ready: dict[int, Callable[[int], None]] = {}
+        self._now = boottime()
+        self._burst = 1
+        self._busy: set[int] = set()
         self._running = True
         self._watch(tun.fileno(), self._read_tun)
         self._watch(control.sock.fileno(), self._accept)
@@ -109,13 +114,12 @@ class Pump:
         """Pump until the end. Signals SIGTERM and SIGINT end it in order."""
         with _wakeup_on_signals(self.stop) as wakeup:
             self._watch(wakeup.fileno(), lambda _events: None)
-            next_tick = boottime() + TICK
+            next_tick = self._now + TICK
             while self._running:
-                now = boottime()
-                if now >= next_tick:
-                    next_tick = now + TICK
+                if self._now >= next_tick:
+                    next_tick = self._now + TICK
                     self._tick()
-                self._turn(min(self._deadline(), next_tick) - now)
+                self._turn(min(self._deadline(), next_tick))
 
     def stop(self) -> None:
         self._running = False
@@ -124,13 +128,24 @@ class Pump:
         deadline = self._interface.next_deadline()
         return float("inf") if deadline is None else deadline[0]
 
-    def _turn(self, patience: float) -> None:
-        for descriptor, events in self._poll.poll(max(patience, 0.0)):
+    def _turn(self, deadline: float) -> None:
+        """Handle what is ready. What is still ready after its turn has more to read than one packet."""
+        found = self._poll.poll(0)
+        if not found:
+            self._busy.clear()
+            found = self._poll.poll(max(deadline - boottime(), 0.0))
+        self._now = boottime()
+        busy, self._busy = self._busy, set()
+        for descriptor, events in found:
             ready = self._ready.get(descriptor)
             if ready is not None:
+                self._burst = BATCH if descriptor in busy else 1
+                self._busy.add(descriptor)
                 ready(events)
-        self._interface.handle_deadline(now=boottime())
-        self._flush()
+        if self._now >= deadline:
+            self._interface.handle_deadline(now=self._now)
+        if self._interface.queued:
+            self._flush()
         for event in self._interface.events():
             self._tell(f"{event}\n")
 
@@ -156,9 +171,8 @@ class Pump:
     # TUN and UDP
 
     def _read_tun(self, _events: int) -> None:
-        now = boottime()
         view = memoryview(self._frame)
-        for turn in range(BATCH):
+        for turn in range(self._burst):
             try:
                 size = self._tun.read_into(self._frame)
             except OSError as error:
@@ -168,8 +182,8 @@ class Pump:
                 break
             if size is None:
                 break
-            self._write(self._interface.send(view[:size], now=now))
-            if turn % FLUSH_EVERY == 0:  # the first goes out at once: it may be a lonely packet that somebody waits for
+            self._write(self._interface.send(view[:size], now=self._now))
+            if not turn or self._interface.queued >= PACKED:  # somebody may be waiting for the first
                 self._flush()
                 if self._waiting:
                     return
@@ -185,15 +199,9 @@ class Pump:
         return ready
 
     def _read_udp(self, sock: socket.socket) -> None:
-        now = boottime()
-        view = memoryview(self._train)
-        for _ in range(BATCH):
-            received = self._udp.receive(sock, self._train)
-            if received is None:
-                return
-            size, segment, source = received
-            self._write(self._interface.receive(view[:size], segment, source, now=now))
-            self._flush()
+        for train, segment, source in self._udp.gather(sock, memoryview(self._trains), self._burst):
+            self._write(self._interface.receive(train, segment, source, now=self._now))
+        self._flush()
 
     def _write(self, frames: list[Parts]) -> None:
         for frame in frames:
@@ -203,7 +211,8 @@ class Pump:
     def _flush(self) -> None:
         """Send what is queued. While the network does not take it, the TUN is not read: TCP inside slows down."""
         was_waiting = bool(self._waiting)
-        self._waiting.extend(self._interface.transmits())
+        if self._interface.queued:
+            self._waiting.extend(self._interface.transmits())
         while self._waiting:
             try:
                 if not self._udp.send(self._waiting[0]):
@@ -272,7 +281,7 @@ class Pump:
         self._watch_udp()
 
     def _status(self) -> InterfaceStatus:
-        status = self._interface.status(now=boottime(), listen_port=self._udp.port)
+        status = self._interface.status(now=self._now, listen_port=self._udp.port)
         by_kernel = self._dropped_before + self._udp.dropped
         return replace(status, drops={**status.drops, Drop.KERNEL: by_kernel}) if by_kernel else status
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import Engine
@@ -36,7 +36,7 @@ class ProviderCheck:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What a request may need. `cookie_key` seals the login state, 32 bytes."""
+    """What a request may need. `cookie_key` seals the login state, 32 bytes; `history` is how long decisions are kept."""
 
     public_url: str
     admin_group: str
@@ -49,6 +49,7 @@ class Deployment:
     cookie_key: bytes
     clock: Clock
     entropy: Entropy
+    history: timedelta = timedelta(days=90)
     notices: Notices = field(default_factory=Notices)
 
     def follow(self, sessions: Iterable[str], *, now: datetime) -> bool:

@@ -204,6 +204,7 @@ class Handshaking:
         peer.timers.retransmit = float("inf")
         peer.timers.keys_derived(now=now)
         peer.attempts = 0
+        peer.jitter = self._state.jitter()
         peer.last_handshake = self._state.unix_offset + now
         self._state.arm(peer)
         self._state.note(Kind.HANDSHAKE, peer)

@@ -182,6 +182,11 @@ class Interface:
         """Take what is to be sent, in order."""
         return self._state.outbox.take()
 
+    @property
+    def queued(self) -> int:
+        """Bytes that `transmits` would give."""
+        return self._state.outbox.size
+
     def count_drop(self, reason: Drop) -> None:
         """Count something that the edge had to drop."""
         self._state.drop(reason)

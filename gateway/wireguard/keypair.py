@@ -29,6 +29,8 @@ class ReplayWindow:
 
     def ahead(self, counters: list[int]) -> bool:
         """Say whether all counters are fresh because each lies beyond everything before it: how a train arrives."""
+        if len(counters) == 1:
+            return self._next <= counters[0] < REJECT_AFTER_MESSAGES
         return (
             counters[0] >= self._next
             and counters[-1] < REJECT_AFTER_MESSAGES

@@ -24,7 +24,7 @@ class Peer:
 
     __slots__ = (
         "_guard", "allowed_ips", "answers", "attempts", "consumed_at", "current", "denied_at", "drops", "endpoint", "flows", "handshake",
-        "handshake_index", "initiated_at", "jar", "keepalive", "last_handshake", "lease_over", "next", "preshared",
+        "handshake_index", "initiated_at", "jar", "jitter", "keepalive", "last_handshake", "lease_over", "next", "preshared",
         "previous", "public_key", "rate_rx", "rate_tx", "removed", "rx_bytes", "scheduled", "staged", "static_static",
         "timers", "tx_bytes",
     )  # fmt: skip
@@ -50,6 +50,7 @@ class Peer:
         self.handshake_index = 0
         self.initiated_at = -NEVER
         self.attempts = 0
+        self.jitter = 0.0
         self.consumed_at = -NEVER
         self.staged: deque[bytes] = deque()
         self.timers = Timers()

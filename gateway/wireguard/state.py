@@ -15,7 +15,7 @@ from gateway.wireguard.keypair import Keypair
 from gateway.wireguard.noise import HandshakeError, StaticKey, dh
 from gateway.wireguard.outbox import Outbox
 from gateway.wireguard.peer import Peer
-from gateway.wireguard.spec import REKEY_TIMEOUT_JITTER, Entropy
+from gateway.wireguard.spec import KEEPALIVE_TIMEOUT, REKEY_TIMEOUT_JITTER, Entropy
 from gateway.wireguard.timers import NEVER
 from gateway.wireguard.timestamps import Timestamps
 from gateway.wireguard.transforms import Transforms
@@ -141,6 +141,11 @@ class State:
         if deadline < peer.scheduled and not (peer.lease_over and deadline == peer.timers.lease):
             peer.scheduled = deadline
             heapq.heappush(self._deadlines, (deadline, next(self._order), peer))
+
+    def arm_after_traffic(self, peer: Peer, *, now: float) -> None:
+        """As `arm`, knowing that traffic sets no deadline nearer than a keepalive: mostly one is planned before that."""
+        if peer.scheduled > now + min(KEEPALIVE_TIMEOUT, peer.keepalive or KEEPALIVE_TIMEOUT):
+            self.arm(peer)
 
     def next_deadline(self) -> float | None:
         while self._deadlines and self._stale(self._deadlines[0]):
