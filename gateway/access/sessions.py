@@ -14,16 +14,17 @@ import structlog
 from sqlmodel import Session, col, select
 
 from agent.wire import Fact
-from gateway.access import audit, history, verdicts
+from gateway.access import audit, breaker, history, verdicts
 from gateway.access.addresses import release
 from gateway.access.audit import GATEWAY, Event
 from gateway.access.identifiers import Entropy, is_identifier, new_identifier
 from gateway.errors import Conflict, NotFound, Unauthenticated
 from gateway.identity.device import VerifiedReport
 from gateway.policy import record
-from gateway.policy.model import Posture, Subject
+from gateway.policy.model import Decision, Posture, Subject
 from gateway.policy.policy import Policy
 from gateway.policy.question import Question
+from gateway.policy.stage import Budget, InForce, standing
 from gateway.store import tables
 
 log = structlog.get_logger()
@@ -43,12 +44,13 @@ class EndReason(enum.StrEnum):
     BROKEN = "record-broken"
 
 
-def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: Entropy) -> tables.Session:
+def begin(db: Session, rules: Policy | InForce, device: str, *, now: datetime, entropy: Entropy) -> tables.Session:
     """Open a session by the device's latest login; the session that it had ends.
 
     The tier is that of a device that has not reported. Raises Unauthenticated `login-required` without a login.
     """
     login = _fresh_login(db, device, now=now)
+    policy = standing(rules).of(device, login.groups)
     before = live_session(db, device)
     if before is not None:
         end(db, before, EndReason.REPLACED, now=now)
@@ -80,7 +82,7 @@ def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: E
 
 
 def report(
-    db: Session, policy: Policy, device: str, report: VerifiedReport, *, now: datetime, entropy: Entropy
+    db: Session, rules: Policy | InForce, device: str, report: VerifiedReport, *, now: datetime, entropy: Entropy
 ) -> tables.Session:
     """Judge a report and renew the lease. The caller looks at `ended_at`: a denied session ends here.
 
@@ -95,18 +97,19 @@ def report(
             nonce=session.nonce,
             sequence=session.sequence,
         )
+    policy = standing(rules).of(device, session.groups)
     session.sequence = said.sequence
     session.nonce = new_identifier(entropy)
     session.lease_until = min(now + policy.session.lease, session.expires_at)
     posture = Posture(said.facts, datetime.fromtimestamp(said.issued_at, UTC), now)
     changed = _keep_posture(db, session, posture)
-    judge(db, policy, session, posture, now=now, changed=changed)
+    judge(db, rules, session, posture, now=now, changed=changed)
     return session
 
 
 def judge(
     db: Session,
-    policy: Policy,
+    rules: Policy | InForce,
     session: tables.Session,
     posture: Posture | None,
     *,
@@ -117,9 +120,10 @@ def judge(
 
     `changed` are the facts that are news since the last decision.
     """
+    policy = standing(rules).of(session.device, session.groups)
     before = (session.tier, session.findings, session.resources, session.valid_until)
     failing = _failing(session.findings)
-    _judge(db, policy, session, posture, now=now, changed=changed or {})
+    _judge(db, policy, standing(rules).budget, session, posture, now=now, changed=changed or {})
     if session.tier != before[0] or _failing(session.findings) != failing:
         _record_change(db, policy, session, before[0], now=now)
     if session.tier == policy.denied:
@@ -225,6 +229,7 @@ def _logins(db: Session, device: str) -> list[tables.Login]:
 def _judge(
     db: Session,
     policy: Policy,
+    budget: Budget | None,
     session: tables.Session,
     posture: Posture | None,
     *,
@@ -234,14 +239,30 @@ def _judge(
     row = db.get(tables.Posture, session.device)
     asked = question(session, posture, row, now=now)
     decision = asked.answered(policy)
-    before = verdicts.seen(session)
-    session.sqlmodel_update(verdicts.kept(decision, policy))
-    if record.worth_a_row(changed) or verdicts.seen(session) != before:
+    before = (*verdicts.seen(session), session.held_by)
+    hold = breaker.holding(db, policy, budget, session, decision, now=now)
+    if hold is not None:
+        _keep_from(db, session, decision, hold, now=now)
+    else:
+        if session.held_by is not None:
+            breaker.let_go(db, session, now=now)
+        session.sqlmodel_update(verdicts.kept(decision, policy))
+    if record.worth_a_row(changed) or (*verdicts.seen(session), session.held_by) != before:
         known = row.facts if row is not None and posture is not None else {}
         history.write(db, session, asked, decision, {**record.volatile(known), **changed})
     session.due_at = _due(session, policy)
     if row is not None:
         row.failing_since = {check: since.timestamp() for check, since in decision.failing_since.items()}
+
+
+def _keep_from(db: Session, session: tables.Session, decision: Decision, hold: tables.Hold, *, now: datetime) -> None:
+    """Leave the session its verdict, until the breaker lets go or time could change the decision."""
+    if session.held_by != hold.number:
+        session.held_by = hold.number
+        who = {"device": session.device, "session": session.id}
+        told = {"hold": hold.number, "cause": hold.cause, "tier": session.tier, "instead": decision.tier}
+        audit.record(db, Event.SESSION_HELD, now=now, actor=GATEWAY, **who, **told)  # type: ignore[arg-type]
+    session.valid_until = decision.valid_until
 
 
 def _failing_since(row: tables.Posture | None) -> dict[str, datetime]:

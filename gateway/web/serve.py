@@ -20,6 +20,7 @@ from gateway.access import policies
 from gateway.access.addresses import Pool
 from gateway.access.credentials import TunnelEnd
 from gateway.access.enforcement import Enforcement
+from gateway.access.policies import Applied
 from gateway.access.tunnel import SOCKETS, UapiTunnel
 from gateway.errors import HostError, SettingsError
 from gateway.identity.client_key import ClientKey
@@ -28,6 +29,7 @@ from gateway.identity.oidc import RelyingParty
 from gateway.identity.possession import Prover
 from gateway.policy.load import load_policy, texts
 from gateway.policy.policy import Policy
+from gateway.policy.stage import Budget
 from gateway.settings import LOOPBACK, Settings
 from gateway.store.engine import open_engine, writing
 from gateway.store.migrate import upgrade
@@ -53,6 +55,7 @@ def serve(settings: Settings, *, policy_dir: Path, issuer: str, self_signed: boo
         gateway = assemble(settings, policy=policy, issuer=issuer, clock=clock)
         with writing(gateway.engine) as db:
             policies.keep(db, policy, files, now=clock.now())
+            gateway.applied.refresh(db, now=clock.now())
         log.info("policy loaded", policy=policy.name, version=policy.version)
         server = _Server(_configuration(gateway, tls), gateway)
         # uvicorn raises the signal again when it has stopped; by then there is nothing left to end.
@@ -88,6 +91,10 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
         clock=clock,
         entropy=os.urandom,
         history=timedelta(days=settings.history_days),
+        applied=Applied(
+            policies.signers_of(settings.policy_signers),
+            Budget(settings.breaker_share, settings.breaker_window, settings.breaker_floor),
+        ),
     )
 
 
