@@ -13,7 +13,7 @@ from sqlmodel import Session, col, select
 
 from gateway.access import audit, breaker, fleet
 from gateway.access.audit import Event
-from gateway.access.policies import NAMESPACE, Manifest, keep, kept
+from gateway.access.policies import NAMESPACE, Manifest, digest, keep, kept, readable
 from gateway.errors import PolicyRefused
 from gateway.identity import sshsig
 from gateway.identity.sshsig import Signer, Signers
@@ -53,7 +53,9 @@ def proposed(
     """Make the proposal that comes after what holds now."""
     before = latest(db)
     number = before.number + 1 if before else 1
-    return Proposal(policy, files, Manifest(number, policy.version, share, tuple(sorted(set(groups))), note))
+    return Proposal(
+        policy, files, Manifest(number, policy.version, digest(files), share, tuple(sorted(set(groups))), note)
+    )
 
 
 def apply(
@@ -83,7 +85,7 @@ def apply(
     _refuse_lock_out(rules, plan, administrators, admin_group)
     if (refusal := limits(plan)) is not None:
         raise PolicyRefused(refusal)
-    keep(db, proposal.policy, proposal.files, now=now)
+    keep(db, proposal.policy, proposal.files, now=now).files = readable(proposal.files)  # those that were signed
     breaker.supersede(db, sorted(rules.versions), by=signer.name, now=now)
     _write(db, manifest, rules, plan, signature=signature, signer=signer, now=now)
     return Outcome(manifest.number, plan, _hold(db, rules, plan, now=now))

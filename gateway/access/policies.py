@@ -7,9 +7,10 @@ good one stays.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -28,19 +29,32 @@ from gateway.store import tables
 log = structlog.get_logger()
 
 
-def keep(db: Session, policy: Policy, files: Mapping[str, bytes], *, now: datetime) -> None:
-    """Keep the texts of a policy that is in force from now on, once."""
-    if db.get(tables.PolicyText, policy.version) is None:
-        texts = {name: text.decode("utf-8-sig") for name, text in files.items()}
-        db.add(tables.PolicyText(version=policy.version, name=policy.name, files=texts, first_seen_at=now))
+def keep(db: Session, policy: Policy, files: Mapping[str, bytes], *, now: datetime) -> tables.PolicyText:
+    """Keep the texts of a policy that is in force from now on, unless texts of the same meaning are kept already."""
+    row = db.get(tables.PolicyText, policy.version)
+    if row is None:
+        row = tables.PolicyText(version=policy.version, name=policy.name, files=readable(files), first_seen_at=now)
+        db.add(row)
         db.flush()
+    return row
+
+
+def readable(files: Mapping[str, bytes]) -> dict[str, str]:
+    return {name: text.decode("utf-8-sig") for name, text in files.items()}
 
 
 def kept(db: Session, version: str) -> Policy | None:
-    """Give the policy of this version. None: its texts were not kept, or this version of Sallyport reads them otherwise."""
+    """Give the policy of this version. None: its texts were not kept. Raises PolicyError when they do not hold any more."""
     row = db.get(tables.PolicyText, version)
-    policy = assemble({name: text.encode() for name, text in row.files.items()}) if row else None
-    return policy if policy is not None and policy.version == version else None
+    if row is None:
+        return None
+    # It keeps its name, although another release of Sallyport may hash the same meaning to something else.
+    return replace(assemble({name: text.encode() for name, text in row.files.items()}), version=version)
+
+
+def digest(files: Mapping[str, bytes]) -> str:
+    """Hash the texts of a policy, letter for letter: what a signature is about."""
+    return hashlib.sha256(json.dumps(readable(files), sort_keys=True).encode()).hexdigest()
 
 
 NAMESPACE = "sallyport-policy"
@@ -63,6 +77,7 @@ class Manifest:
 
     number: int
     version: str
+    texts: str
     share: int
     groups: tuple[str, ...]
     note: str
@@ -75,6 +90,7 @@ class Manifest:
             "number": self.number,
             "policy": self.version,
             "share": self.share,
+            "texts": self.texts,
         }
         return json.dumps(members, separators=(",", ":"), sort_keys=True).encode() + b"\n"
 
@@ -120,13 +136,22 @@ class Applied:
         return False
 
     def _read(self, db: Session, row: tables.Application) -> InForce | None:
-        manifest = Manifest(row.number, row.version, row.share, tuple(row.groups), row.note)
         try:
+            manifest = Manifest(
+                row.number, row.version, _texts(db, row.version), row.share, tuple(row.groups), row.note
+            )
             sshsig.verify(manifest.text(), row.signature, self._signers, NAMESPACE)
             policy, before = kept(db, row.version), kept(db, row.before) if row.before else None
             if policy is None or (row.before is not None and before is None):
-                raise ValueError("its texts are not kept")
+                raise ValueError("the texts of the policy for the others are not kept")
         except (ValueError, PolicyError) as error:
             log.error("policy refused, the last good one stays", number=row.number, error=str(error)[:500])
             return None
         return InForce(policy, row.number, before, row.share, frozenset(row.groups), self.budget)
+
+
+def _texts(db: Session, version: str) -> str:
+    row = db.get(tables.PolicyText, version)
+    if row is None:
+        raise ValueError("its texts are not kept")
+    return digest({name: text.encode() for name, text in row.files.items()})
