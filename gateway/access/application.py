@@ -17,6 +17,8 @@ from gateway.access.policies import NAMESPACE, Manifest, digest, keep, kept, rea
 from gateway.errors import PolicyRefused
 from gateway.identity import sshsig
 from gateway.identity.sshsig import Signer, Signers
+from gateway.policy import standing
+from gateway.policy.document import NO_ANSWERS
 from gateway.policy.model import Subject
 from gateway.policy.plan import IDLE, Effect, Plan, move
 from gateway.policy.policy import Policy
@@ -128,7 +130,8 @@ def _planned(db: Session, rules: InForce, admin_group: str, *, now: datetime) ->
 
 def _refuse_lock_out(rules: InForce, plan: Plan, administrators: set[str], group: str) -> None:
     policy = rules.policy
-    if not policy.reachable(Subject("administrator", frozenset({group}), ""), policy.tiers[0]):
+    administrator = Subject("administrator", frozenset({group}), "")
+    if not (standing.routes(policy, administrator, NO_ANSWERS) or standing.asked_names(policy, administrator)):
         raise PolicyRefused(f"nobody of {group} would reach anything, not even at tier {policy.tiers[0]}")
     floor = {policy.denied, policy.worst_tier}
     out = {m.session for m in plan.of(Effect.KILLED, Effect.DOWNGRADED) if m.after in floor and m.before not in floor}

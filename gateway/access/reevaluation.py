@@ -12,7 +12,7 @@ from gateway.access import sessions
 from gateway.access.sessions import EndReason
 from gateway.policy.plan import idle
 from gateway.policy.policy import Policy
-from gateway.policy.stage import InForce, standing
+from gateway.policy.stage import InForce, ruling
 from gateway.store import tables
 
 
@@ -22,7 +22,7 @@ def due(db: Session, rules: Policy | InForce, *, now: datetime) -> Sequence[str]
     A session that the breaker holds keeps the version of its verdict, and is looked at when its instant comes.
     """
     rows = tables.Session
-    other = col(rows.policy_version).not_in(standing(rules).versions)
+    other = col(rows.policy_version).not_in(ruling(rules).versions)
     stale = or_(col(rows.due_at) <= now, and_(other, col(rows.held_by).is_(None)))
     return db.exec(select(rows.id).where(col(rows.live_device).is_not(None), stale)).all()
 
@@ -46,7 +46,7 @@ def reevaluate(db: Session, rules: Policy | InForce, session: str, *, now: datet
     found = db.get(tables.Session, session)
     if found is None or found.live_device is None:
         return False
-    over = over_by(found, standing(rules).of(found.device, found.groups), now=now)
+    over = over_by(found, ruling(rules).of(found.device, found.groups), now=now)
     if over is not None:
         sessions.end(db, found, over, now=now)
         return True

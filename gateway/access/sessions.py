@@ -7,24 +7,25 @@ do about it follows from the rows (`reconcile`); nothing here talks to it.
 from __future__ import annotations
 
 import enum
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
 from sqlmodel import Session, col, select
 
 from agent.wire import Fact
-from gateway.access import audit, breaker, history, verdicts
+from gateway.access import audit, breaker, history, signals, verdicts
 from gateway.access.addresses import release
 from gateway.access.audit import GATEWAY, Event
 from gateway.access.identifiers import Entropy, is_identifier, new_identifier
 from gateway.errors import Conflict, NotFound, Unauthenticated
 from gateway.identity.device import VerifiedReport
 from gateway.policy import record
-from gateway.policy.model import Decision, Posture, Subject
+from gateway.policy.model import Decision, Posture, Signal, Subject
 from gateway.policy.policy import Policy
 from gateway.policy.question import Question
-from gateway.policy.stage import Budget, InForce, standing
+from gateway.policy.stage import Budget, InForce, ruling
 from gateway.store import tables
 
 log = structlog.get_logger()
@@ -41,7 +42,13 @@ class EndReason(enum.StrEnum):
     DENIED = "denied"
     KILLED = "killed"
     LOGGED_OUT = "logged-out"
+    REVOKED = "revoked"
+    LOGIN_REFUSED = "login-refused"
     BROKEN = "record-broken"
+
+
+NEVER = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
+"""Of a session of before it was kept."""
 
 
 def begin(db: Session, rules: Policy | InForce, device: str, *, now: datetime, entropy: Entropy) -> tables.Session:
@@ -50,14 +57,16 @@ def begin(db: Session, rules: Policy | InForce, device: str, *, now: datetime, e
     The tier is that of a device that has not reported. Raises Unauthenticated `login-required` without a login.
     """
     login = _fresh_login(db, device, now=now)
-    policy = standing(rules).of(device, login.groups)
+    policy = ruling(rules).of(device, login.groups)
     before = live_session(db, device)
     if before is not None:
         end(db, before, EndReason.REPLACED, now=now)
         db.flush()  # `live_device` is UNIQUE: the old row lets go before the new one takes it
-    subject = Subject(login.user, frozenset(login.groups), device)
-    asked = Question(subject, None, now, _failing_since(db.get(tables.Posture, device)))
+    said = signals.against(db, login)
+    known = _failing_since(db.get(tables.Posture, device))
+    asked = Question(_subject(login, device, said), None, now, known)
     decision = asked.answered(policy)
+    expires_at = _expires_at(policy, login, now)
     session = tables.Session(
         id=new_identifier(entropy),
         device=device,
@@ -66,10 +75,13 @@ def begin(db: Session, rules: Policy | InForce, device: str, *, now: datetime, e
         user=login.user,
         groups=list(login.groups),
         started_at=now,
-        expires_at=min(now + policy.session.max_duration, login.expires_at),
+        expires_at=expires_at,
         active_at=now,
-        lease_until=min(now + policy.session.lease, login.expires_at),
+        lease_until=min(now + policy.session.lease, expires_at),
         nonce=new_identifier(entropy),
+        authenticated_at=login.authenticated_at,
+        acr=login.acr,
+        signals=said,
         **verdicts.kept(decision, policy),
     )
     session.due_at = _due(session, policy)
@@ -97,7 +109,7 @@ def report(
             nonce=session.nonce,
             sequence=session.sequence,
         )
-    policy = standing(rules).of(device, session.groups)
+    policy = ruling(rules).of(device, session.groups)
     session.sequence = said.sequence
     session.nonce = new_identifier(entropy)
     session.lease_until = min(now + policy.session.lease, session.expires_at)
@@ -105,6 +117,37 @@ def report(
     changed = _keep_posture(db, session, posture)
     judge(db, rules, session, posture, now=now, changed=changed)
     return session
+
+
+def renew(db: Session, rules: Policy | InForce, login: tables.Login, *, now: datetime) -> tables.Session | None:
+    """Have the live session of the login's device go on by this login, in its tunnel. None: the device has no session."""
+    session = live_session(db, login.device)
+    if session is None:
+        return None
+    session.login, session.user = login.id, login.user
+    policy = ruling(rules).of(session.device, login.groups)
+    session.expires_at = _expires_at(policy, login, session.started_at)
+    audit.record(
+        db, Event.SESSION_RENEWED, now=now, actor=login.user, device=login.device, session=session.id, acr=login.acr
+    )
+    rejudge(db, rules, session, login, now=now)
+    return session
+
+
+def rejudge(
+    db: Session, rules: Policy | InForce, session: tables.Session, login: tables.Login, *, now: datetime
+) -> bool:
+    """Decide again, by what is known of the login now. Says whether the verdict has changed.
+
+    A row that does not hold what it should is worth no access.
+    """
+    session.groups, session.authenticated_at, session.acr = list(login.groups), login.authenticated_at, login.acr
+    session.signals = signals.against(db, login)
+    try:
+        return judge(db, rules, session, latest_posture(db, session), now=now)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        end(db, session, EndReason.BROKEN, now=now)
+        return True
 
 
 def judge(
@@ -120,15 +163,15 @@ def judge(
 
     `changed` are the facts that are news since the last decision.
     """
-    policy = standing(rules).of(session.device, session.groups)
-    before = (session.tier, session.findings, session.resources, session.valid_until)
+    policy = ruling(rules).of(session.device, session.groups)
+    before = _told(session)
     failing = _failing(session.findings)
-    _judge(db, policy, standing(rules).budget, session, posture, now=now, changed=changed or {})
+    _judge(db, policy, ruling(rules).budget, session, posture, now=now, changed=changed or {})
     if session.tier != before[0] or _failing(session.findings) != failing:
         _record_change(db, policy, session, before[0], now=now)
     if session.tier == policy.denied:
         end(db, session, EndReason.DENIED, now=now)
-    return before != (session.tier, session.findings, session.resources, session.valid_until)
+    return before != _told(session)
 
 
 def end(db: Session, session: tables.Session, reason: EndReason, *, now: datetime, actor: str = GATEWAY) -> None:
@@ -203,8 +246,31 @@ def question(
     session: tables.Session, posture: Posture | None, row: tables.Posture | None, *, now: datetime
 ) -> Question:
     """Put together what is decided about a live session: by `judge`, and by whoever wants to know what it would decide."""
-    subject = Subject(session.user, frozenset(session.groups), session.device)
+    subject = _subject(session, session.device, session.signals)
     return Question(subject, posture, now, _failing_since(row))
+
+
+def _subject(login: tables.Login | tables.Session, device: str, standing: Sequence[str]) -> Subject:
+    """Whom a decision is about. A login whose instant is not known is as old as can be."""
+    return Subject(
+        login.user,
+        frozenset(login.groups),
+        device,
+        authenticated_at=login.authenticated_at or NEVER,
+        acr=login.acr,
+        signals=frozenset(Signal(name) for name in standing),
+    )
+
+
+def _expires_at(policy: Policy, login: tables.Login, started_at: datetime) -> datetime:
+    """The end of a session: that of its login, unless the policy names a tier for what is left then."""
+    longest = started_at + policy.session.max_duration
+    return longest if policy.session.without_login else min(longest, login.expires_at)
+
+
+def _told(session: tables.Session) -> tuple[Any, ...]:
+    """What the tunnel, the agent and the clock have to know of a verdict."""
+    return session.tier, session.findings, session.resources, session.valid_until, session.step_up
 
 
 def _find(db: Session, session: str) -> tables.Session:

@@ -55,6 +55,6 @@ def reached(device: str, groups: Collection[str], *, share: int, stage: Collecti
     return place < share or not frozenset(stage).isdisjoint(groups)
 
 
-def standing(policy: Policy | InForce) -> InForce:
+def ruling(policy: Policy | InForce) -> InForce:
     """A policy alone is one for everybody, without a breaker."""
     return policy if isinstance(policy, InForce) else InForce(policy)
