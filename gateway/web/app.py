@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import GatewayError
-from gateway.web import admin, agent_api, background, events, health, login, logout, openapi, problems
+from gateway.web import admin, agent_api, background, breaker, events, health, login, logout, openapi, problems
 from gateway.web.deployment import Deployment
 from gateway.web.operations import Operation, Proof
 
@@ -31,6 +31,7 @@ DESCRIBED = (
     *login.OPERATIONS,
     *logout.OPERATIONS,
     *admin.OPERATIONS,
+    *breaker.OPERATIONS,
     *health.OPERATIONS,
 )
 OPERATIONS = (

@@ -16,12 +16,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from sqlmodel import select
 
 from gateway.__main__ import main
-from gateway.access import policies
+from gateway.access import administrators, policies
 from gateway.access.policies import Applied, signers_of
 from gateway.policy.load import loads
 from gateway.policy.stage import Budget
 from gateway.store import tables
 from gateway.store.engine import reading, writing
+from gateway.web.login import ADMIN_COOKIE
 from tests.sim.gateway import FULL, LIMITED, POLICY, QUARANTINE, START, Device, World
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -322,3 +323,28 @@ def test_a_machine_without_signers_is_told_so(tmp_path: Path, capsys: pytest.Cap
     status, said = apply(capsys, tmp_path, POLICY)
     assert status == 1
     assert "error: SALLYPORT_POLICY_SIGNERS is not set" in said
+
+
+def test_an_administrator_lets_a_hold_go_on_over_http(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    devices = fleet(world, 5, FACTS)
+    apply(capsys, tmp_path, STRICT)
+    world.tick()
+    with writing(world.engine) as db:
+        login = world.log_in("carol", ("sallyport-admins",))
+        cookie = administrators.begin(db, login, "sallyport-admins", now=world.clock.time, entropy=world.entropy)
+    headers = {"cookie": f"{ADMIN_COOKIE}={cookie}", "x-sallyport-csrf": administrators.csrf_token(cookie)}
+    held = world.browser.get("/v1/admin/holds", headers=headers).json()["holds"]
+    assert [(hold["cause"][:7], hold["held"]) for hold in held] == [("policy:", 5)]
+    json_type = {"content-type": "application/json"}
+    answer = world.browser.post("/v1/admin/holds/1/proceed", headers={**headers, **json_type}, content=b"{}")
+    assert (answer.status_code, answer.json()) == (200, {"hold": 1, "sessions": 5})
+    world.tick()
+    assert all(device.reach == QUARANTINE for device in devices)
+    assert audited(world, "breaker.closed")[0].actor == "carol"
+    for number in ("2", "x", "-1", "9" * 30):
+        answer = world.browser.post(
+            f"/v1/admin/holds/{number}/proceed", headers={**headers, **json_type}, content=b"{}"
+        )
+        assert answer.status_code == 404
