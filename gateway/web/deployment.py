@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from gateway.access.credentials import TunnelEnd
 from gateway.access.enforcement import Enforcement
+from gateway.access.event_stream import Receiver
 from gateway.access.identifiers import Entropy
 from gateway.access.policies import Applied
 from gateway.errors import TunnelError
@@ -39,8 +40,9 @@ class ProviderCheck:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What a request may need. `cookie_key` seals the login state, 32 bytes; `history` is how long decisions are kept.
-    `policy` is that of the folder; what decides is `in_force`."""
+    """What a request may need. `cookie_key` seals the login state, 32 bytes; `history` is how long decisions are kept;
+    `receiver` takes security events, where there is a transmitter. `policy` is that of the folder; what decides is
+    `in_force`."""
 
     public_url: str
     admin_group: str
@@ -53,6 +55,7 @@ class Deployment:
     cookie_key: bytes
     clock: Clock
     entropy: Entropy
+    receiver: Receiver | None = None
     history: timedelta = timedelta(days=90)
     applied: Applied = field(default_factory=lambda: Applied({}, Budget()))
     notices: Notices = field(default_factory=Notices)
