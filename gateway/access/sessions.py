@@ -13,17 +13,22 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from agent.wire import Fact
-from gateway.access import audit, verdicts
+from gateway.access import audit, devices, verdicts
 from gateway.access.addresses import release
 from gateway.access.audit import GATEWAY, Event
 from gateway.access.identifiers import Entropy, is_identifier, new_identifier
+from gateway.access.ratchet import Turn
 from gateway.errors import Conflict, NotFound, Unauthenticated
-from gateway.identity.device import VerifiedReport
-from gateway.policy.engine import decide
-from gateway.policy.model import Posture, Subject
+from gateway.identity.device import VerifiedDeviceClaims, VerifiedReport
+from gateway.policy.engine import Judgement, decided, judgements
+from gateway.policy.model import Decision, Finding, Posture, Subject
 from gateway.policy.policy import Policy
 from gateway.policy.question import Question
 from gateway.store import tables
+
+
+COPIED = "device-copied"
+"""The name of the finding about a device that has a double, which no policy has to ask for."""
 
 
 class EndReason(enum.StrEnum):
@@ -37,14 +42,21 @@ class EndReason(enum.StrEnum):
     DENIED = "denied"
     KILLED = "killed"
     LOGGED_OUT = "logged-out"
+    REVOKED = "device-revoked"
     BROKEN = "record-broken"
 
 
-def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: Entropy) -> tables.Session:
-    """Open a session by the device's latest login; the session that it had ends.
+def begin(
+    db: Session, policy: Policy, opening: VerifiedDeviceClaims, *, now: datetime, entropy: Entropy
+) -> tuple[tables.Session, str]:
+    """Open a session by the device's latest login; the session that it had ends. Gives it and the next nonce.
 
-    The tier is that of a device that has not reported. Raises Unauthenticated `login-required` without a login.
+    The tier is that of a device that has not reported. Raises Unauthenticated `login-required` without a login, Forked when
+    the device has a double.
     """
+    device = opening.device
+    row = devices.approved(db, device)
+    _, nonce = devices.take_turn(row, opening.claims.get("nonce"), said_at=opening.issued_at, entropy=entropy)
     login = _fresh_login(db, device, now=now)
     before = live_session(db, device)
     if before is not None:
@@ -64,7 +76,6 @@ def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: E
         expires_at=min(now + policy.session.max_duration, login.expires_at),
         active_at=now,
         lease_until=min(now + policy.session.lease, login.expires_at),
-        nonce=new_identifier(entropy),
         **verdicts.kept(decision, policy),
     )
     session.due_at = _due(session, policy)
@@ -72,32 +83,30 @@ def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: E
     audit.record(
         db, Event.SESSION_BEGAN, now=now, actor=login.user, device=device, session=session.id, tier=session.tier
     )
-    return session
+    return session, nonce
 
 
 def report(
     db: Session, policy: Policy, device: str, report: VerifiedReport, *, now: datetime, entropy: Entropy
-) -> tables.Session:
-    """Judge a report and renew the lease. The caller looks at `ended_at`: a denied session ends here.
+) -> tuple[tables.Session, str]:
+    """Judge a report and renew the lease. Gives the session, which has ended if it is denied, and the next nonce.
 
-    Raises Conflict `report-out-of-order` unless it carries the latest nonce and the next sequence number.
+    Raises Conflict when it does not come in turn, and Forked when the device has a double.
     """
     said = report.report
+    row = devices.enrolled(db, device)
+    watched = row.nonce is not None and row.quarantined_at is None
+    turn, nonce = devices.take_turn(row, said.nonce, said_at=report.issued_at, entropy=entropy)
     session = own(db, said.session, device, now=now)
-    if (said.sequence, said.nonce) != (session.sequence + 1, session.nonce):
-        raise Conflict(
-            "report-out-of-order",
-            f"the next report has sequence {session.sequence + 1} and the nonce of the last answer",
-            nonce=session.nonce,
-            sequence=session.sequence,
-        )
-    session.sequence = said.sequence
-    session.nonce = new_identifier(entropy)
+    expected = session.sequence if turn is Turn.AGAIN else session.sequence + 1
+    if watched and said.sequence != expected:
+        raise Conflict("report-out-of-order", f"the next report has the sequence {expected}, not {said.sequence}")
+    session.sequence = expected
     session.lease_until = min(now + policy.session.lease, session.expires_at)
     posture = Posture(said.facts, datetime.fromtimestamp(said.issued_at, UTC), now)
     _keep_posture(db, session, posture)
     judge(db, policy, session, posture, now=now)
-    return session
+    return session, nonce
 
 
 def judge(db: Session, policy: Policy, session: tables.Session, posture: Posture | None, *, now: datetime) -> bool:

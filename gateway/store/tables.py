@@ -2,12 +2,13 @@
 
     devices ─┬─ logins ── sessions ─┬─ peers      a tunnel public key belongs to one session, for ever
              ├─ postures            ├─ addresses  one live session per address, reused only after `free_at`
-             └─ seen_proofs         └─ kills      grows only
+             ├─ token_families      └─ kills      grows only
+             └─ seen_proofs
     enrolments    devices that are not yet, or are logging in again
-    administrators, logouts, audit
+    enrolment_keys, administrators, api_tokens, logouts, audit
 
-Nothing here is deleted except what has expired by itself or was logged out (enrolments, seen proofs, administrators,
-logouts). Times are aware UTC.
+Nothing here is deleted except what has expired by itself or was logged out (enrolments, seen proofs, token families,
+administrators, logouts). Times are aware UTC.
 """
 
 from __future__ import annotations
@@ -24,7 +25,11 @@ Members = dict[str, Any]
 
 
 class Device(SQLModel, table=True):
-    """An enrolled machine. `id` is the RFC 7638 thumbprint of `jwk`; (issuer, subject) is its only user."""
+    """An enrolled machine. `id` is the RFC 7638 thumbprint of `jwk`; (issuer, subject) is its only user.
+
+    `revoked_at` is for good: the row stays, so its key never comes back. `nonce` to `said_at` are its `Ratchet`;
+    `attestation` is what its TPM has proved.
+    """
 
     __tablename__ = "devices"
 
@@ -34,8 +39,45 @@ class Device(SQLModel, table=True):
     platform: str
     agent_version: str
     issuer: str
-    subject: str
+    subject: str = Field(index=True)
     enrolled_at: datetime = Field(sa_type=Utc)
+    approved_at: datetime | None = Field(default=None, sa_type=Utc)
+    approved_by: str | None = None
+    revoked_at: datetime | None = Field(default=None, sa_type=Utc)
+    quarantined_at: datetime | None = Field(default=None, sa_type=Utc)
+    nonce: str | None = None
+    previous_nonce: str | None = None
+    said_at: datetime | None = Field(default=None, sa_type=Utc)
+    attestation: Members | None = Field(default=None, sa_type=JSON)
+
+
+class EnrolmentKey(SQLModel, table=True):
+    """A secret that enrols one unattended machine, once, under `name` and into `groups`. Only its SHA-256 is kept."""
+
+    __tablename__ = "enrolment_keys"
+
+    id: str = Field(primary_key=True)
+    secret_digest: str = Field(unique=True)
+    name: str
+    groups: list[str] = Field(sa_type=JSON)
+    created_at: datetime = Field(sa_type=Utc)
+    created_by: str
+    expires_at: datetime = Field(sa_type=Utc)
+    login_days: int
+    used_at: datetime | None = Field(default=None, sa_type=Utc)
+    used_by: str | None = None
+
+
+class TokenFamily(SQLModel, table=True):
+    """The refresh tokens that follow from one grant; only the one of this `generation` is good."""
+
+    __tablename__ = "token_families"
+
+    id: str = Field(primary_key=True)
+    device: str = Field(foreign_key="devices.id", index=True)
+    generation: int
+    expires_at: datetime = Field(sa_type=Utc, index=True)
+    ended_at: datetime | None = Field(default=None, sa_type=Utc)
 
 
 class Enrolment(SQLModel, table=True):
@@ -98,7 +140,7 @@ class Session(SQLModel, table=True):
     lease_until: datetime = Field(sa_type=Utc)
     due_at: datetime | None = Field(default=None, sa_type=Utc, index=True)
     sequence: int = 0
-    nonce: str
+    reported_at: datetime | None = Field(default=None, sa_type=Utc)
     tier: str
     findings: list[Members] = Field(sa_type=JSON)
     resources: list[Members] = Field(sa_type=JSON)
@@ -199,7 +241,7 @@ class Logout(SQLModel, table=True):
 
 
 class Administrator(SQLModel, table=True):
-    """A browser session of an administrator. The cookie itself is not kept, only its SHA-256."""
+    """A browser session of an administrator, operator or auditor. The cookie itself is not kept, only its SHA-256."""
 
     __tablename__ = "administrators"
 
@@ -211,3 +253,19 @@ class Administrator(SQLModel, table=True):
     issued_at: datetime | None = Field(default=None, sa_type=Utc)
     started_at: datetime = Field(sa_type=Utc)
     expires_at: datetime = Field(sa_type=Utc, index=True)
+    role: str = Field(default="admin", sa_column_kwargs={"server_default": "admin"})
+
+
+class ApiToken(SQLModel, table=True):
+    """A secret for automation, with scopes and an end. Only its SHA-256 is kept; `name` is its actor in the audit log."""
+
+    __tablename__ = "api_tokens"
+
+    id: str = Field(primary_key=True)
+    secret_digest: str = Field(unique=True)
+    name: str
+    scopes: list[str] = Field(sa_type=JSON)
+    created_at: datetime = Field(sa_type=Utc)
+    created_by: str
+    expires_at: datetime = Field(sa_type=Utc)
+    revoked_at: datetime | None = Field(default=None, sa_type=Utc)
