@@ -2,12 +2,13 @@
 
 A session is **killed** when the policy denies it or its idle limit has passed by then; **downgraded** when its tier is worse or
 something that it reached is out of reach; **restored** when its tier is better or it reaches more, and loses nothing;
-**changed** when only its findings, its rate or the reasons differ. What ends by itself at this moment is counted apart.
+**changed** when it reaches the same and something else differs: a finding, the rate, the name of a resource. What ends by itself at this moment is counted apart.
 """
 
 from __future__ import annotations
 
 import enum
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -167,7 +168,8 @@ def _effect(policy: Policy, live: Live, decision: Decision, *, lost: Sequence[st
     if gained or (was is not None and rank < was):
         return Effect.RESTORED
     failing = frozenset((finding.check, finding.effective) for finding in decision.findings)
-    same = (failing, decision.rate, decision.tier) == (live.findings, live.rate, live.tier)
+    reach = (decision.tier, decision.resources, decision.permits, decision.rate)
+    same = (failing, reach) == (live.findings, (live.tier, live.resources, live.permits, live.rate))
     return Effect.UNCHANGED if same else Effect.CHANGED
 
 
@@ -216,14 +218,9 @@ class Limit:
     @classmethod
     def parse(cls, text: str) -> Limit:
         """Read `0`, `12` or `2.5%`. Raises ValueError that says what is allowed."""
-        number = text.removesuffix("%")
-        try:
-            value = float(number)
-        except ValueError:
-            value = -1
-        if text.endswith("%") and 0 <= value <= 100 and "_" not in number:
-            return cls(text, None, value)
-        if text.isascii() and text.isdecimal() and len(text) < 10:
+        if re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?%", text, re.ASCII) and float(text[:-1]) <= 100:
+            return cls(text, None, float(text[:-1]))
+        if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
             return cls(text, int(text), None)
         raise ValueError(f"{text!r} is no limit; allowed is a number of sessions or a share, for example 0, 12 or 2.5%")
 
