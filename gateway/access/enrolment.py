@@ -122,8 +122,8 @@ def confirm(
     device: str,
     code: object,
     policy: Policy,
-    admission: Admission,
     *,
+    admission: Admission,
     now: datetime,
     entropy: Entropy,
 ) -> tables.Login:
@@ -145,7 +145,10 @@ def confirm(
 
 def refuse_too_many(db: Session, device: str, owner: Owner, admission: Admission) -> None:
     """Raise Forbidden when the user has as many other devices as they may have."""
-    if db.get(tables.Device, device) is None and devices.count(db, owner.issuer, owner.subject) >= admission.most_devices:
+    if (
+        db.get(tables.Device, device) is None
+        and devices.count(db, owner.issuer, owner.subject) >= admission.most_devices
+    ):
         raise Forbidden(
             "too-many-devices",
             f"{owner.user} has {admission.most_devices} devices already, which is the limit; "

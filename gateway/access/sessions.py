@@ -7,6 +7,7 @@ do about it follows from the rows (`reconcile`); nothing here talks to it.
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,7 +26,6 @@ from gateway.policy.model import Decision, Finding, Posture, Subject
 from gateway.policy.policy import Policy
 from gateway.policy.question import Question
 from gateway.store import tables
-
 
 COPIED = "device-copied"
 """The name of the finding about a device that has a double, which no policy has to ask for."""
@@ -64,7 +64,7 @@ def begin(
         db.flush()  # `live_device` is UNIQUE: the old row lets go before the new one takes it
     subject = Subject(login.user, frozenset(login.groups), device)
     known = _failing_since(db.get(tables.Posture, device))
-    decision = decide(policy, subject, None, now=now, failing_since=known)
+    decision = _answer(policy, Question(subject, None, now, known), row)
     session = tables.Session(
         id=new_identifier(entropy),
         device=device,
@@ -86,18 +86,28 @@ def begin(
     return session, nonce
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A report that was accepted: its session, which has ended if it is denied, the nonce for what the device signs next,
+    and whether the tunnel and the event stream have to be told at once."""
+
+    session: tables.Session
+    nonce: str
+    changed: bool
+
+
 def report(
     db: Session, policy: Policy, device: str, report: VerifiedReport, *, now: datetime, entropy: Entropy
-) -> tuple[tables.Session, str]:
-    """Judge a report and renew the lease. Gives the session, which has ended if it is denied, and the next nonce.
+) -> Accepted:
+    """Judge a report and renew the lease.
 
     Raises Conflict when it does not come in turn, and Forked when the device has a double.
     """
     said = report.report
-    row = devices.enrolled(db, device)
+    row, session = devices.enrolled(db, device), _of(db, said.session, device)
     watched = row.nonce is not None and row.quarantined_at is None
     turn, nonce = devices.take_turn(row, said.nonce, said_at=report.issued_at, entropy=entropy)
-    session = own(db, said.session, device, now=now)
+    known = _reach(_living(session, now=now))
     expected = session.sequence if turn is Turn.AGAIN else session.sequence + 1
     if watched and said.sequence != expected:
         raise Conflict("report-out-of-order", f"the next report has the sequence {expected}, not {said.sequence}")
@@ -106,7 +116,11 @@ def report(
     posture = Posture(said.facts, datetime.fromtimestamp(said.issued_at, UTC), now)
     _keep_posture(db, session, posture)
     judge(db, policy, session, posture, now=now)
-    return session, nonce
+    return Accepted(session, nonce, session.ended_at is not None or _reach(session) != known)
+
+
+def _reach(session: tables.Session) -> tuple[Any, ...]:
+    return session.permits, session.rate, session.tier, session.findings, session.resources
 
 
 def judge(db: Session, policy: Policy, session: tables.Session, posture: Posture | None, *, now: datetime) -> bool:
@@ -153,9 +167,17 @@ def kill(db: Session, session: str, *, by: str, reason: str, now: datetime) -> t
 
 def own(db: Session, session: str, device: str, *, now: datetime) -> tables.Session:
     """Give the live session of this device by its name. Raises NotFound, or Conflict `session-ended` with the reason."""
+    return _living(_of(db, session, device), now=now)
+
+
+def _of(db: Session, session: str, device: str) -> tables.Session:
     found = _find(db, session)
     if found.device != device:
         raise NotFound("session-unknown", "there is no such session of this device")
+    return found
+
+
+def _living(found: tables.Session, *, now: datetime) -> tables.Session:
     if found.ended_at is not None or found.lease_until <= now or found.expires_at <= now:
         why = found.end_reason or EndReason.SILENT.value
         raise Conflict("session-ended", f"the session has ended ({why}); open a new one", reason=why)
@@ -218,11 +240,25 @@ def _logins(db: Session, device: str) -> list[tables.Login]:
 
 def _judge(db: Session, policy: Policy, session: tables.Session, posture: Posture | None, *, now: datetime) -> None:
     row = db.get(tables.Posture, session.device)
-    decision = question(session, posture, row, now=now).answered(policy)
+    decision = _answer(policy, question(session, posture, row, now=now), db.get(tables.Device, session.device))
     session.sqlmodel_update(verdicts.kept(decision, policy))
     session.due_at = _due(session, policy)
     if row is not None:
         row.failing_since = {check: since.timestamp() for check, since in decision.failing_since.items()}
+
+
+def _answer(policy: Policy, asked: Question, device: tables.Device | None) -> Decision:
+    """Decide, and confine a device that has a double whatever it reports."""
+    if device is None or device.quarantined_at is None:
+        return asked.answered(policy)
+    judged = judgements(policy, asked.subject, asked.posture, now=asked.at, failing_since=asked.failing_since)
+    return decided(policy, asked.subject, [*judged, _copied(policy, since=device.quarantined_at)], now=asked.at)
+
+
+def _copied(policy: Policy, *, since: datetime) -> Judgement:
+    reason = "the key of this device is also used by another machine"
+    fix = "ask an administrator, who decides which of the two is the right one"
+    return Judgement(COPIED, Finding(COPIED, reason, policy.worst_tier, True, since, None, fix), None, None)
 
 
 def _failing_since(row: tables.Posture | None) -> dict[str, datetime]:

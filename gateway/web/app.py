@@ -13,7 +13,19 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import GatewayError
-from gateway.web import admin, agent_api, background, events, health, login, logout, openapi, problems
+from gateway.web import (
+    admin,
+    admin_devices,
+    agent_api,
+    background,
+    bearer,
+    events,
+    health,
+    login,
+    logout,
+    openapi,
+    problems,
+)
 from gateway.web.deployment import Deployment
 from gateway.web.operations import Operation, Proof
 
@@ -27,10 +39,12 @@ HEADERS = {
 
 DESCRIBED = (
     *agent_api.OPERATIONS,
+    *bearer.OPERATIONS,
     *events.OPERATIONS,
     *login.OPERATIONS,
     *logout.OPERATIONS,
     *admin.OPERATIONS,
+    *admin_devices.OPERATIONS,
     *health.OPERATIONS,
 )
 OPERATIONS = (

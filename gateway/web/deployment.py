@@ -9,11 +9,14 @@ from datetime import datetime
 import structlog
 from sqlalchemy import Engine
 
+from gateway.access.administrators import Management
 from gateway.access.credentials import TunnelEnd
+from gateway.access.devices import Admission
 from gateway.access.enforcement import Enforcement
 from gateway.access.identifiers import Entropy
 from gateway.errors import TunnelError
 from gateway.identity.oidc import RelyingParty
+from gateway.identity.tokens import Mint
 from gateway.policy.policy import Policy
 from gateway.web.clock import Clock
 from gateway.web.notices import Notices
@@ -39,7 +42,7 @@ class Deployment:
     """What a request may need. `cookie_key` seals the login state, 32 bytes."""
 
     public_url: str
-    admin_group: str
+    management: Management
     engine: Engine
     policy: Policy
     provider: RelyingParty
@@ -47,8 +50,10 @@ class Deployment:
     enforcement: Enforcement
     tunnel_end: TunnelEnd
     cookie_key: bytes
+    mint: Mint
     clock: Clock
     entropy: Entropy
+    admission: Admission = field(default_factory=Admission)
     notices: Notices = field(default_factory=Notices)
 
     def follow(self, sessions: Iterable[str], *, now: datetime) -> bool:

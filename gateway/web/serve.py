@@ -17,7 +17,9 @@ import structlog
 import uvicorn
 
 from gateway.access.addresses import Pool
+from gateway.access.administrators import Management
 from gateway.access.credentials import TunnelEnd
+from gateway.access.devices import Admission
 from gateway.access.enforcement import Enforcement
 from gateway.access.tunnel import SOCKETS, UapiTunnel
 from gateway.errors import HostError, SettingsError
@@ -25,6 +27,7 @@ from gateway.identity.client_key import ClientKey
 from gateway.identity.http import Egress
 from gateway.identity.oidc import RelyingParty
 from gateway.identity.possession import Prover
+from gateway.identity.tokens import Mint
 from gateway.policy.load import load_policy
 from gateway.policy.policy import Policy
 from gateway.settings import LOOPBACK, Settings
@@ -74,7 +77,7 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
     tunnel = UapiTunnel(SOCKETS / f"{settings.tunnel_interface}.sock")
     return Deployment(
         public_url=settings.public_url,
-        admin_group=settings.admin_group,
+        management=_management(settings, policy),
         engine=engine,
         policy=policy,
         provider=provider,
@@ -82,9 +85,19 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
         enforcement=Enforcement(engine, tunnel, end.private_key, end.listen_port),
         tunnel_end=end,
         cookie_key=state.kept_key(settings.state_dir / "cookie.key", os.urandom),
+        mint=Mint(state.kept_key(settings.state_dir / "token.key", os.urandom), settings.public_url),
         clock=clock,
         entropy=os.urandom,
+        admission=Admission(frozenset(settings.approve_groups), settings.devices_per_user),
     )
+
+
+def _management(settings: Settings, policy: Policy) -> Management:
+    tier = settings.admin_tier
+    if tier is not None and tier not in policy.tiers[:-1]:
+        allowed = ", ".join(policy.tiers[:-1])
+        raise SettingsError(f"SALLYPORT_ADMIN_TIER={tier!r}: must be a tier of a session in the policy: {allowed}")
+    return Management(settings.admin_group, settings.operator_group, settings.auditor_group, tier)
 
 
 def _provider(settings: Settings, issuer: str) -> RelyingParty:
