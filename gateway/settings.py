@@ -31,6 +31,7 @@ class Settings:
     state_dir: Path
     database_url: str
     policy_dir: Path | None
+    history_days: int
     oidc_issuer: str | None
     oidc_client_id: str
     oidc_client_secret: str | None
@@ -62,6 +63,7 @@ class Settings:
             state_dir=state_dir,
             database_url=read("DATABASE_URL", f"sqlite:///{state_dir}/sallyport.db", _database_url),
             policy_dir=read.optional("POLICY_DIR", _existing_dir),
+            history_days=read("HISTORY_DAYS", "90", _days),
             oidc_issuer=read.optional("OIDC_ISSUER", _issuer),
             oidc_client_id=read("OIDC_CLIENT_ID", "sallyport", _text),
             oidc_client_secret=read.optional("OIDC_CLIENT_SECRET", _text),
@@ -229,6 +231,12 @@ def _networks(text: str) -> tuple[Network, ...]:
     if any(n.num_addresses < 8 for n in networks):
         raise ValueError("must be networks with at least 8 addresses")
     return networks
+
+
+def _days(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= 3650:
+        raise ValueError("must be a number of days from 1 to 3650")
+    return int(text)
 
 
 def _mtu(text: str) -> int:

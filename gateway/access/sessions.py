@@ -11,24 +11,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
 from sqlmodel import Session, col, select
 
 from agent.wire import Fact
-from gateway.access import audit, devices, verdicts
+from gateway.access import audit, devices, history, verdicts
 from gateway.access.addresses import release
 from gateway.access.audit import GATEWAY, Event
 from gateway.access.identifiers import Entropy, is_identifier, new_identifier
 from gateway.access.ratchet import Turn
 from gateway.errors import Conflict, NotFound, Unauthenticated
 from gateway.identity.device import VerifiedDeviceClaims, VerifiedReport
-from gateway.policy.engine import Judgement, decided, judgements
-from gateway.policy.model import Decision, Finding, Posture, Subject
+from gateway.policy import record
+from gateway.policy.model import Posture, Subject
 from gateway.policy.policy import Policy
 from gateway.policy.question import Question
 from gateway.store import tables
 
-COPIED = "device-copied"
-"""The name of the finding about a device that has a double, which no policy has to ask for."""
+log = structlog.get_logger()
 
 
 class EndReason(enum.StrEnum):
@@ -62,9 +62,9 @@ def begin(
     if before is not None:
         end(db, before, EndReason.REPLACED, now=now)
         db.flush()  # `live_device` is UNIQUE: the old row lets go before the new one takes it
-    subject = Subject(login.user, frozenset(login.groups), device)
-    known = _failing_since(db.get(tables.Posture, device))
-    decision = _answer(policy, Question(subject, None, now, known), row)
+    subject = Subject(login.user, frozenset(login.groups), device, copied_since=row.quarantined_at)
+    asked = Question(subject, None, now, _failing_since(db.get(tables.Posture, device)))
+    decision = asked.answered(policy)
     session = tables.Session(
         id=new_identifier(entropy),
         device=device,
@@ -80,9 +80,10 @@ def begin(
     )
     session.due_at = _due(session, policy)
     db.add(session)
-    audit.record(
-        db, Event.SESSION_BEGAN, now=now, actor=login.user, device=device, session=session.id, tier=session.tier
-    )
+    db.flush()  # its history refers to it
+    history.write(db, session, asked, decision, None)
+    told = {"device": device, "session": session.id, "tier": session.tier, "trace": session.trace}
+    audit.record(db, Event.SESSION_BEGAN, now=now, actor=login.user, **told)
     return session, nonce
 
 
@@ -114,8 +115,8 @@ def report(
     session.sequence = expected
     session.lease_until = min(now + policy.session.lease, session.expires_at)
     posture = Posture(said.facts, datetime.fromtimestamp(said.issued_at, UTC), now)
-    _keep_posture(db, session, posture)
-    judge(db, policy, session, posture, now=now)
+    changed = _keep_posture(db, session, posture)
+    judge(db, policy, session, posture, now=now, changed=changed)
     return Accepted(session, nonce, session.ended_at is not None or _reach(session) != known)
 
 
@@ -123,11 +124,22 @@ def _reach(session: tables.Session) -> tuple[Any, ...]:
     return session.permits, session.rate, session.tier, session.findings, session.resources
 
 
-def judge(db: Session, policy: Policy, session: tables.Session, posture: Posture | None, *, now: datetime) -> bool:
-    """Decide again about a live session. Says whether the verdict has changed; a denied session ends."""
+def judge(
+    db: Session,
+    policy: Policy,
+    session: tables.Session,
+    posture: Posture | None,
+    *,
+    now: datetime,
+    changed: tables.Members | None = None,
+) -> bool:
+    """Decide again about a live session. Says whether the verdict has changed; a denied session ends.
+
+    `changed` are the facts that are news since the last decision.
+    """
     before = (session.tier, session.findings, session.resources, session.valid_until)
     failing = _failing(session.findings)
-    _judge(db, policy, session, posture, now=now)
+    _judge(db, policy, session, posture, now=now, changed=changed or {})
     if session.tier != before[0] or _failing(session.findings) != failing:
         _record_change(db, policy, session, before[0], now=now)
     if session.tier == policy.denied:
@@ -212,10 +224,15 @@ def posture_of(session: tables.Session, row: tables.Posture | None) -> Posture |
 
 
 def question(
-    session: tables.Session, posture: Posture | None, row: tables.Posture | None, *, now: datetime
+    session: tables.Session,
+    posture: Posture | None,
+    row: tables.Posture | None,
+    *,
+    copied_since: datetime | None,
+    now: datetime,
 ) -> Question:
     """Put together what is decided about a live session: by `judge`, and by whoever wants to know what it would decide."""
-    subject = Subject(session.user, frozenset(session.groups), session.device)
+    subject = Subject(session.user, frozenset(session.groups), session.device, copied_since=copied_since)
     return Question(subject, posture, now, _failing_since(row))
 
 
@@ -238,27 +255,27 @@ def _logins(db: Session, device: str) -> list[tables.Login]:
     return list(db.exec(rows).all())
 
 
-def _judge(db: Session, policy: Policy, session: tables.Session, posture: Posture | None, *, now: datetime) -> None:
+def _judge(
+    db: Session,
+    policy: Policy,
+    session: tables.Session,
+    posture: Posture | None,
+    *,
+    now: datetime,
+    changed: tables.Members,
+) -> None:
     row = db.get(tables.Posture, session.device)
-    decision = _answer(policy, question(session, posture, row, now=now), db.get(tables.Device, session.device))
+    device = db.get(tables.Device, session.device)
+    asked = question(session, posture, row, copied_since=device.quarantined_at if device else None, now=now)
+    decision = asked.answered(policy)
+    before = verdicts.seen(session)
     session.sqlmodel_update(verdicts.kept(decision, policy))
+    if record.worth_a_row(changed) or verdicts.seen(session) != before:
+        known = row.facts if row is not None and posture is not None else {}
+        history.write(db, session, asked, decision, {**record.volatile(known), **changed})
     session.due_at = _due(session, policy)
     if row is not None:
         row.failing_since = {check: since.timestamp() for check, since in decision.failing_since.items()}
-
-
-def _answer(policy: Policy, asked: Question, device: tables.Device | None) -> Decision:
-    """Decide, and confine a device that has a double whatever it reports."""
-    if device is None or device.quarantined_at is None:
-        return asked.answered(policy)
-    judged = judgements(policy, asked.subject, asked.posture, now=asked.at, failing_since=asked.failing_since)
-    return decided(policy, asked.subject, [*judged, _copied(policy, since=device.quarantined_at)], now=asked.at)
-
-
-def _copied(policy: Policy, *, since: datetime) -> Judgement:
-    reason = "the key of this device is also used by another machine"
-    fix = "ask an administrator, who decides which of the two is the right one"
-    return Judgement(COPIED, Finding(COPIED, reason, policy.worst_tier, True, since, None, fix), None, None)
 
 
 def _failing_since(row: tables.Posture | None) -> dict[str, datetime]:
@@ -271,7 +288,8 @@ def _due(session: tables.Session, policy: Policy) -> datetime:
     return min([*instants, session.valid_until] if session.valid_until else instants)
 
 
-def _keep_posture(db: Session, session: tables.Session, posture: Posture) -> None:
+def _keep_posture(db: Session, session: tables.Session, posture: Posture) -> tables.Members:
+    """Keep the report. Gives the facts that are news to this session."""
     said: dict[str, Any] = {
         "session": session.id,
         "facts": {name: fact.to_json() for name, fact in posture.facts.items()},
@@ -279,8 +297,10 @@ def _keep_posture(db: Session, session: tables.Session, posture: Posture) -> Non
         "received_at": posture.received_at,
     }
     row = db.get(tables.Posture, session.device)
+    changed = record.news(row.facts if row and row.session == session.id else {}, said["facts"])
     db.add(row.sqlmodel_update(said) if row else tables.Posture(device=session.device, **said))
     db.flush()
+    return changed
 
 
 def _record_change(db: Session, policy: Policy, session: tables.Session, tier: str, *, now: datetime) -> None:
@@ -297,7 +317,9 @@ def _record_change(db: Session, policy: Policy, session: tables.Session, tier: s
         before=tier,
         findings=[{k: f[k] for k in ("check", "reason", "effective")} for f in session.findings],
         policy=session.policy_version,
+        trace=session.trace,
     )
+    log.info("verdict changed", session=session.id, before=tier, tier=session.tier, trace=session.trace)
 
 
 def _failing(findings: list[tables.Members]) -> set[tuple[str, bool]]:

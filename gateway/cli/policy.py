@@ -1,4 +1,4 @@
-"""`sallyport policy`: begin, check, test, plan and explain policies. Only `plan` and `snapshot` look at a gateway's database."""
+"""`sallyport policy`: begin, check, test, plan and explain policies. Only `plan`, `snapshot` and `replay` look at a gateway's database."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from gateway.cli import explain, fleet, narration, plan, shipped
+from gateway.cli import explain, fleet, narration, plan, recorded, replay, shipped
 from gateway.errors import PolicyError, Problem
 from gateway.policy import schema, trial
 from gateway.policy.load import load_policy
@@ -31,12 +31,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     test.add_argument(
         "--fixtures", type=_folder, metavar="DIR", help="their folder; otherwise tests/<name of the policy> beside it"
     )
-    explained = _add(commands, "explain", run_explain, "tell one decision: why, what would be better, what comes next")
+    explain_purpose = "tell one decision: why, what would be better, what comes next"
+    explained = commands.add_parser("explain", help=explain_purpose, description=explain_purpose, epilog=STATUS)
     explain.configure(explained)
-    explained.set_defaults(refuse=explained.error)
+    explained.set_defaults(run=run_explain, refuse=explained.error)
     plan.configure(
         _add(commands, "plan", run_plan, "say what the policy would do to every live session, and gate on it")
     )
+    replay_purpose = (
+        "say what the policy would have done over recorded time, and whether it decides again what it decided"
+    )
+    replay.configure(_add(commands, "replay", run_replay, replay_purpose))
     snapshot_purpose = "write the live fleet to a file, to plan against where no gateway is"
     snapshot = commands.add_parser("snapshot", help=snapshot_purpose, description=snapshot_purpose)
     snapshot.add_argument("file", type=Path, metavar="FILE", help="a new file; it will hold users and facts")
@@ -85,6 +90,8 @@ def run_explain(arguments: argparse.Namespace) -> int:
     wrong = explain.wrong_call(arguments)
     if wrong is not None:
         arguments.refuse(wrong)
+    if arguments.policy is None:
+        return _run_recorded(arguments)
     try:
         told = explain.explained(arguments, load_policy(arguments.policy))
     except PolicyError as error:
@@ -112,10 +119,36 @@ def run_plan(arguments: argparse.Namespace) -> int:
     return 1 if any(gate["exceeded"] for gate in held) else 0
 
 
+def run_replay(arguments: argparse.Namespace) -> int:
+    """Replay the record. Status 0 whatever was lost, 1 when a verdict of this very policy does not come out again."""
+    try:
+        policy, done = replay.run(arguments)
+    except PolicyError as error:
+        return _unsound(error, as_json=arguments.json)
+    if arguments.json:
+        _print_json(replay.as_json(policy, done))
+    else:
+        print("\n".join(replay.as_text(policy, done)))
+    return 1 if done.differing else 0
+
+
 def run_snapshot(arguments: argparse.Namespace) -> int:
     count = fleet.save(arguments.file)
     print(f"wrote {arguments.file}: {count} live session{'' if count == 1 else 's'}")
     return 0
+
+
+def _run_recorded(arguments: argparse.Namespace) -> int:
+    """Tell a decision of the record. Status 1 when it does not come out as it did then."""
+    at = arguments.at
+    found = recorded.told(user=arguments.user, device=arguments.device or None, trace=arguments.trace, at=at)
+    remark = {True: "the same as recorded, bit for bit", False: "NOT what was recorded", None: "as of now"}
+    if arguments.json:
+        _print_json({"trace": found.trace, "reproduced": found.reproduced, **narration.as_json(found.story)})
+    else:
+        print(f"decision {found.trace}, {remark[found.reproduced]}")
+        print("\n".join(narration.as_text(found.story)))
+    return 1 if found.reproduced is False else 0
 
 
 def run_init(arguments: argparse.Namespace) -> int:

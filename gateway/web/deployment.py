@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import Engine
@@ -39,7 +39,7 @@ class ProviderCheck:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What a request may need. `cookie_key` seals the login state, 32 bytes."""
+    """What a request may need. `cookie_key` seals the login state, 32 bytes; `history` is how long decisions are kept."""
 
     public_url: str
     management: Management
@@ -54,6 +54,7 @@ class Deployment:
     clock: Clock
     entropy: Entropy
     admission: Admission = field(default_factory=Admission)
+    history: timedelta = timedelta(days=90)
     notices: Notices = field(default_factory=Notices)
 
     def follow(self, sessions: Iterable[str], *, now: datetime) -> bool:

@@ -8,7 +8,7 @@ import signal
 import socket
 import ssl
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import structlog
 import uvicorn
 
+from gateway.access import policies
 from gateway.access.addresses import Pool
 from gateway.access.administrators import Management
 from gateway.access.credentials import TunnelEnd
@@ -28,10 +29,10 @@ from gateway.identity.http import Egress
 from gateway.identity.oidc import RelyingParty
 from gateway.identity.possession import Prover
 from gateway.identity.tokens import Mint
-from gateway.policy.load import load_policy
+from gateway.policy.load import load_policy, texts
 from gateway.policy.policy import Policy
 from gateway.settings import LOOPBACK, Settings
-from gateway.store.engine import open_engine
+from gateway.store.engine import open_engine, writing
 from gateway.store.migrate import upgrade
 from gateway.web import certificate, state
 from gateway.web.app import make_app
@@ -48,11 +49,13 @@ def serve(settings: Settings, *, policy_dir: Path, issuer: str, self_signed: boo
 
     Raises GatewayError with what is wrong when it cannot start; nothing is served then.
     """
-    policy = load_policy(policy_dir)
+    policy, files = load_policy(policy_dir), texts(policy_dir)
     clock = Clock()
     with state.locked(settings.state_dir), _bind(settings) as listener:
         tls = _tls(settings, self_signed=self_signed, now=clock.now())
         gateway = assemble(settings, policy=policy, issuer=issuer, clock=clock)
+        with writing(gateway.engine) as db:
+            policies.keep(db, policy, files, now=clock.now())
         log.info("policy loaded", policy=policy.name, version=policy.version)
         server = _Server(_configuration(gateway, tls), gateway)
         # uvicorn raises the signal again when it has stopped; by then there is nothing left to end.
@@ -89,6 +92,7 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
         clock=clock,
         entropy=os.urandom,
         admission=Admission(frozenset(settings.approve_groups), settings.devices_per_user),
+        history=timedelta(days=settings.history_days),
     )
 
 

@@ -16,6 +16,7 @@ WRONG = {
     "STATE_DIR": ["relative"],
     "DATABASE_URL": ["mysql://x", "sqlite://", "/var/lib/db"],
     "POLICY_DIR": ["/nowhere/policies"],
+    "HISTORY_DAYS": ["0", "3651", "-1", "x", "1.5", "٨"],
     "OIDC_ISSUER": ["login.example.com", "http://login.example.com", "https://login.example.com?x=1", "https://x#f"],
     "OIDC_CLIENT_ID": [" "],
     "OIDC_GROUPS_CLAIM": [" "],
