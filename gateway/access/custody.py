@@ -40,7 +40,7 @@ def revoke(db: Session, device: str, *, by: str, reason: str, now: datetime) -> 
         family.ended_at = family.ended_at or now
     alive = sessions.live_session(db, found.id)
     if alive is not None:
-        sessions.end(db, alive, EndReason.REVOKED, now=now, actor=by)
+        sessions.end(db, alive, EndReason.DEVICE_REVOKED, now=now, actor=by)
     audit.record(db, Event.DEVICE_REVOKED, now=now, actor=by, device=found.id, name=found.name, reason=reason)
     return [alive.id] if alive else []
 

@@ -7,15 +7,16 @@ do about it follows from the rows (`reconcile`); nothing here talks to it.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
 from sqlmodel import Session, col, select
 
 from agent.wire import Fact
-from gateway.access import audit, devices, history, verdicts
+from gateway.access import audit, devices, history, signals, verdicts
 from gateway.access.addresses import release
 from gateway.access.audit import GATEWAY, Event
 from gateway.access.identifiers import Entropy, is_identifier, new_identifier
@@ -23,7 +24,7 @@ from gateway.access.ratchet import Turn
 from gateway.errors import Conflict, NotFound, Unauthenticated
 from gateway.identity.device import VerifiedDeviceClaims, VerifiedReport
 from gateway.policy import record
-from gateway.policy.model import Posture, Subject
+from gateway.policy.model import Posture, Signal, Subject
 from gateway.policy.policy import Policy
 from gateway.policy.question import Question
 from gateway.store import tables
@@ -42,8 +43,14 @@ class EndReason(enum.StrEnum):
     DENIED = "denied"
     KILLED = "killed"
     LOGGED_OUT = "logged-out"
-    REVOKED = "device-revoked"
+    REVOKED = "revoked"
+    DEVICE_REVOKED = "device-revoked"
+    LOGIN_REFUSED = "login-refused"
     BROKEN = "record-broken"
+
+
+NEVER = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
+"""Of a session of before it was kept."""
 
 
 def begin(
@@ -62,9 +69,12 @@ def begin(
     if before is not None:
         end(db, before, EndReason.REPLACED, now=now)
         db.flush()  # `live_device` is UNIQUE: the old row lets go before the new one takes it
-    subject = Subject(login.user, frozenset(login.groups), device, copied_since=row.quarantined_at)
-    asked = Question(subject, None, now, _failing_since(db.get(tables.Posture, device)))
+    standing = signals.against(db, login)
+    known = _failing_since(db.get(tables.Posture, device))
+    subject = replace(_subject(login, device, standing), copied_since=row.quarantined_at)
+    asked = Question(subject, None, now, known)
     decision = asked.answered(policy)
+    expires_at = _expires_at(policy, login, now)
     session = tables.Session(
         id=new_identifier(entropy),
         device=device,
@@ -73,9 +83,12 @@ def begin(
         user=login.user,
         groups=list(login.groups),
         started_at=now,
-        expires_at=min(now + policy.session.max_duration, login.expires_at),
+        expires_at=expires_at,
         active_at=now,
-        lease_until=min(now + policy.session.lease, login.expires_at),
+        lease_until=min(now + policy.session.lease, expires_at),
+        authenticated_at=login.authenticated_at,
+        acr=login.acr,
+        signals=standing,
         **verdicts.kept(decision, policy),
     )
     session.due_at = _due(session, policy)
@@ -124,6 +137,34 @@ def _reach(session: tables.Session) -> tuple[Any, ...]:
     return session.permits, session.rate, session.tier, session.findings, session.resources
 
 
+def renew(db: Session, policy: Policy, login: tables.Login, *, now: datetime) -> tables.Session | None:
+    """Have the live session of the login's device go on by this login, in its tunnel. None: the device has no session."""
+    session = live_session(db, login.device)
+    if session is None:
+        return None
+    session.login, session.user = login.id, login.user
+    session.expires_at = _expires_at(policy, login, session.started_at)
+    audit.record(
+        db, Event.SESSION_RENEWED, now=now, actor=login.user, device=login.device, session=session.id, acr=login.acr
+    )
+    rejudge(db, policy, session, login, now=now)
+    return session
+
+
+def rejudge(db: Session, policy: Policy, session: tables.Session, login: tables.Login, *, now: datetime) -> bool:
+    """Decide again, by what is known of the login now. Says whether the verdict has changed.
+
+    A row that does not hold what it should is worth no access.
+    """
+    session.groups, session.authenticated_at, session.acr = list(login.groups), login.authenticated_at, login.acr
+    session.signals = signals.against(db, login)
+    try:
+        return judge(db, policy, session, latest_posture(db, session), now=now)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        end(db, session, EndReason.BROKEN, now=now)
+        return True
+
+
 def judge(
     db: Session,
     policy: Policy,
@@ -137,14 +178,14 @@ def judge(
 
     `changed` are the facts that are news since the last decision.
     """
-    before = (session.tier, session.findings, session.resources, session.valid_until)
+    before = _told(session)
     failing = _failing(session.findings)
     _judge(db, policy, session, posture, now=now, changed=changed or {})
     if session.tier != before[0] or _failing(session.findings) != failing:
         _record_change(db, policy, session, before[0], now=now)
     if session.tier == policy.denied:
         end(db, session, EndReason.DENIED, now=now)
-    return before != (session.tier, session.findings, session.resources, session.valid_until)
+    return before != _told(session)
 
 
 def end(db: Session, session: tables.Session, reason: EndReason, *, now: datetime, actor: str = GATEWAY) -> None:
@@ -232,8 +273,31 @@ def question(
     now: datetime,
 ) -> Question:
     """Put together what is decided about a live session: by `judge`, and by whoever wants to know what it would decide."""
-    subject = Subject(session.user, frozenset(session.groups), session.device, copied_since=copied_since)
+    subject = replace(_subject(session, session.device, session.signals), copied_since=copied_since)
     return Question(subject, posture, now, _failing_since(row))
+
+
+def _subject(login: tables.Login | tables.Session, device: str, standing: Sequence[str]) -> Subject:
+    """Whom a decision is about. A login whose instant is not known is as old as can be."""
+    return Subject(
+        login.user,
+        frozenset(login.groups),
+        device,
+        authenticated_at=login.authenticated_at or NEVER,
+        acr=login.acr,
+        signals=frozenset(Signal(name) for name in standing),
+    )
+
+
+def _expires_at(policy: Policy, login: tables.Login, started_at: datetime) -> datetime:
+    """The end of a session: that of its login, unless the policy names a tier for what is left then."""
+    longest = started_at + policy.session.max_duration
+    return longest if policy.session.without_login else min(longest, login.expires_at)
+
+
+def _told(session: tables.Session) -> tuple[Any, ...]:
+    """What the tunnel, the agent and the clock have to know of a verdict."""
+    return session.tier, session.findings, session.resources, session.valid_until, session.step_up
 
 
 def _find(db: Session, session: str) -> tables.Session:

@@ -51,6 +51,11 @@ class EvidenceGrade(enum.IntEnum):
     VENDOR_CONFIRMED = 3
     HARDWARE_ATTESTED = 4
 
+    @property
+    def written(self) -> str:
+        """As policies write it: `device-signed`."""
+        return self.name.lower().replace("_", "-")
+
 
 @dataclass(frozen=True, slots=True)
 class Posture:
