@@ -126,7 +126,7 @@ def _sieved(
     if before:
         doubtful = sorted({*doubtful, *(name for name in before if name in policy.checks)})
     judged = [_judgement(policy, name, subject, posture, before.get(name), now=now) for name in doubtful]
-    judged[:0] = login.judgements(policy, subject, before, now=now)
+    judged[:0] = [*_copied(policy, subject), *login.judgements(policy, subject, before, now=now)]
     end = posture.received_at + MAXIMUM_REPORT_AGE
     if now < end and posture.received_at <= now:
         return judged, min(end, soonest)
