@@ -13,6 +13,7 @@ from gateway.access.administrators import Management
 from gateway.access.credentials import TunnelEnd
 from gateway.access.devices import Admission
 from gateway.access.enforcement import Enforcement
+from gateway.access.event_stream import Receiver
 from gateway.access.identifiers import Entropy
 from gateway.errors import TunnelError
 from gateway.identity.oidc import RelyingParty
@@ -39,7 +40,8 @@ class ProviderCheck:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What a request may need. `cookie_key` seals the login state, 32 bytes; `history` is how long decisions are kept."""
+    """What a request may need. `cookie_key` seals the login state, 32 bytes; `history` is how long decisions are kept;
+    `receiver` takes security events, where there is a transmitter."""
 
     public_url: str
     management: Management
@@ -54,6 +56,7 @@ class Deployment:
     clock: Clock
     entropy: Entropy
     admission: Admission = field(default_factory=Admission)
+    receiver: Receiver | None = None
     history: timedelta = timedelta(days=90)
     notices: Notices = field(default_factory=Notices)
 

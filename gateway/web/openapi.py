@@ -23,6 +23,7 @@ SECURITY: dict[Proof, list[dict[str, list[str]]]] = {
     Proof.DEVICE_TOKEN: [{"dpop": []}],
     Proof.OWNER_TOKEN: [{"token": [], "dpop": []}],
     Proof.PROVIDER: [],  # OpenAPI has no scheme for a token in a form; the body is described instead
+    Proof.TRANSMITTER: [{"transmitter": []}],
     Proof.BROWSER: [{"browser": []}],
     **dict.fromkeys((Proof.AUDITOR, Proof.OPERATOR, Proof.ADMINISTRATOR), MANAGER),
 }
@@ -35,6 +36,7 @@ SCHEMES: dict[str, dict[str, str]] = {
     "token": {"type": "http", "scheme": "DPoP", "description": "an access token of POST /v1/token (RFC 9449)"},
     "dpop": {"type": "apiKey", "in": "header", "name": "DPoP"},
     "api": {"type": "http", "scheme": "bearer", "description": "an API token of POST /v1/admin/api-tokens"},
+    "transmitter": {"type": "http", "scheme": "bearer", "description": "what the stream was made with (RFC 8935)"},
     "browser": {"type": "apiKey", "in": "cookie", "name": "__Host-sallyport-login"},
     "administrator": {"type": "apiKey", "in": "cookie", "name": "__Host-sallyport-admin"},
     "csrf": {"type": "apiKey", "in": "header", "name": "X-Sallyport-CSRF", "description": "for changes"},

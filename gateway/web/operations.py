@@ -38,6 +38,7 @@ class Proof(enum.Enum):
     DEVICE_TOKEN = "an assertion or a refresh token of an enrolled device, with a DPoP proof by its key"  # noqa: S105
     OWNER_TOKEN = "an access token of the device that the address is about, with a DPoP proof by its key"  # noqa: S105
     PROVIDER = "a logout token by the provider"
+    TRANSMITTER = "a security event token by the transmitter"
     BROWSER = "the cookie of the browser that began"
     AUDITOR = "a manager's cookie, for changes with its CSRF token, or an API token"
     OPERATOR = "the same of an operator"

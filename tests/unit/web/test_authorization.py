@@ -23,9 +23,11 @@ from gateway.store.engine import reading, writing
 from gateway.web.app import OPERATIONS, make_app
 from gateway.web.login import ADMIN_COOKIE, LOGIN_COOKIE
 from gateway.web.operations import Operation, Proof
+from gateway.web.security_events import SET
 from tests.sim.asgi import Answered, ask
 from tests.sim.gateway import FULL, Device, World
 from tests.sim.provider import Provider, Signer, jws
+from tests.sim.transmitter import CAEP, PUSH_SECRET, SimulatedTransmitter
 
 FORM = "application/x-www-form-urlencoded"
 NOBODYS = "a stranger's key"
@@ -45,6 +47,8 @@ CALLERS = (
     "the browser that began",
     "the provider",
     "another provider",
+    "the transmitter",
+    "another transmitter",
     *(f"{manager}'s browser" for manager in MANAGERS),
     *(f"{manager}'s page" for manager in MANAGERS),
     *(f"{manager}'s program" for manager in MANAGERS),
@@ -73,6 +77,7 @@ MAY: Mapping[Proof, set[str]] = {
     Proof.DEVICE_TOKEN: {"the device", "another device", "a killed device", "a pending device"},
     Proof.OWNER_TOKEN: {"the device"},
     Proof.PROVIDER: {"the provider"},
+    Proof.TRANSMITTER: {"the transmitter"},
     Proof.BROWSER: {"the browser that began"},
     Proof.AUDITOR: at_least(Role.AUDITOR),
     Proof.OPERATOR: at_least(Role.OPERATOR),
@@ -97,6 +102,7 @@ class Stage:
 
     world: World
     provider: Provider
+    transmitter: SimulatedTransmitter
     devices: dict[str, Device]
     enrolment: str
     code: str
@@ -138,10 +144,15 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 def built(folder: Path) -> Iterator[Stage]:
     world, provider = World(folder), Provider()
     world.use_provider(provider)
+    transmitter = SimulatedTransmitter()
+    receiver = transmitter.receiver(world.engine)
+    world.deployment = replace(world.deployment, receiver=receiver)
+    receiver.ensure(now=world.clock.time)
+    world.browser = world.new_browser()
     world.tick()
     expired = admitted(world, provider)
     world.clock.time += administrators.LIFETIME
-    provider.now = world.clock.time
+    provider.now = transmitter.now = world.clock.time
     devices = {
         name: Device(world, name) for name in (*DEVICES, "a pending device", "a revoked device", "spare", "machine")
     }
@@ -166,7 +177,7 @@ def built(folder: Path) -> Iterator[Stage]:
     cookies = {manager: admitted(world, provider, user) for manager, user in MANAGERS.items()}
     world.browser = world.new_browser()
     query = provider.authorize(world.browser.get("/login/admin").headers["location"], "carol")
-    stage = Stage(world, provider, devices, name, bound.headers["location"].partition("code=")[2], query)
+    stage = Stage(world, provider, transmitter, devices, name, bound.headers["location"].partition("code=")[2], query)
     stage.cookies = {"began": world.browser.cookies[LOGIN_COOKIE], "expired": expired, **cookies}
     give_secrets(stage)
     yield stage
@@ -263,6 +274,8 @@ HEADERS: Mapping[str, Callable[[Stage, Operation], dict[str, str]]] = {
     "the browser that began": cookie("began", LOGIN_COOKIE),
     "the provider": nothing,
     "another provider": nothing,
+    "the transmitter": lambda *_: {"authorization": f"Bearer {PUSH_SECRET}"},
+    "another transmitter": lambda *_: {"authorization": "Bearer of another stream"},
     **{f"{manager}'s browser": cookie(manager) for manager in MANAGERS},
     **{f"{manager}'s page": page(manager, manager) for manager in MANAGERS},
     **{f"{manager}'s program": bearer(manager) for manager in MANAGERS},
@@ -335,15 +348,24 @@ def logout_token(stage: Stage, caller: str) -> bytes:
     return b"logout_token=x"
 
 
+def event(stage: Stage, operation: Operation, caller: str) -> bytes:
+    about = {"format": "iss_sub", "iss": stage.provider.issuer, "sub": "sub-alice"}
+    draft = stage.transmitter.event(f"{CAEP}session-revoked", about)
+    signer = draft.signer if caller in ("the transmitter", "another transmitter") else Signer("other")
+    return jws(draft.header, draft.claims, signer.sign).encode()
+
+
 MEMBERS: Mapping[str, dict[str, Any]] = {
     "/v1/sessions/{session}/credential": {"public_key": KEY},
     "/v1/admin/enrolment-keys": {"name": "build-2"},
     "/v1/admin/api-tokens": {"name": "pipeline", "role": "auditor"},
+    "/v1/admin/security-events/status": {"status": "paused"},
 }
 BODIES: Mapping[str | None, Callable[[Stage, Operation, str], bytes]] = {
     None: lambda *_: b"",
     wire.JOSE: signed,
     FORM: form,
+    SET: event,
     "application/json": lambda _, operation, __: json.dumps(MEMBERS.get(operation.path, {"reason": "lost"})).encode(),
 }
 
