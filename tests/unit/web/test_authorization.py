@@ -413,7 +413,7 @@ def test_exactly_those_of_the_table_get_through(stage: Stage, operation: Operati
         assert stage.device.reach == FULL, caller
     for caller in (caller for caller in CALLERS if caller in allowed):
         if stage.world.deployment.receiver is not None:  # the caller before may have deleted its stream
-            stage.world.deployment.receiver.look_after(now=stage.world.clock.time)
+            stage.world.deployment.receiver.ensure(now=stage.world.clock.time)
         answer = knock(stage, operation, caller)
         wanted = (200, 503) if operation.path == "/readyz" else (operation.success,)
         assert answer.status in wanted, (caller, answer)
