@@ -14,7 +14,7 @@ from gateway.access.audit import GATEWAY, Event
 from gateway.access.sessions import EndReason
 from gateway.errors import Conflict, NotFound
 from gateway.identity.device_key import is_thumbprint
-from gateway.policy.policy import Policy
+from gateway.policy.stage import InForce
 from gateway.store import tables
 
 
@@ -45,17 +45,17 @@ def revoke(db: Session, device: str, *, by: str, reason: str, now: datetime) -> 
     return [alive.id] if alive else []
 
 
-def quarantine(db: Session, policy: Policy, device: str, *, code: str, now: datetime) -> list[str]:
+def quarantine(db: Session, rules: InForce, device: str, *, code: str, now: datetime) -> list[str]:
     """Confine whoever speaks with this device's key, because two do, until an administrator decides."""
     found = find(db, device)
     if found.quarantined_at is not None:
         return []
     found.quarantined_at = now
     audit.record(db, Event.DEVICE_QUARANTINED, now=now, actor=GATEWAY, device=found.id, name=found.name, code=code)
-    return _judged(db, policy, found.id, now=now)
+    return _judged(db, rules, found.id, now=now)
 
 
-def release(db: Session, policy: Policy, device: str, *, by: str, reason: str, now: datetime) -> list[str]:
+def release(db: Session, rules: InForce, device: str, *, by: str, reason: str, now: datetime) -> list[str]:
     """Believe a quarantined device again; the copy that speaks next counts as the right one."""
     found = find(db, device)
     _refuse_revoked(found)
@@ -63,7 +63,7 @@ def release(db: Session, policy: Policy, device: str, *, by: str, reason: str, n
         raise Conflict("not-quarantined", "this device is not quarantined")
     found.quarantined_at = found.nonce = found.previous_nonce = None
     audit.record(db, Event.DEVICE_RELEASED, now=now, actor=by, device=found.id, name=found.name, reason=reason)
-    return _judged(db, policy, found.id, now=now)
+    return _judged(db, rules, found.id, now=now)
 
 
 def find(db: Session, device: str) -> tables.Device:
@@ -79,9 +79,10 @@ def _refuse_revoked(device: tables.Device) -> None:
         raise Conflict("device-revoked", "this device is revoked, which is for good; enrol it with a new key")
 
 
-def _judged(db: Session, policy: Policy, device: str, *, now: datetime) -> list[str]:
+def _judged(db: Session, rules: InForce, device: str, *, now: datetime) -> list[str]:
     alive = sessions.live_session(db, device)
     if alive is None:
         return []
+    policy = rules.of(device, alive.groups)  # and not `rules`: the mass-cut breaker does not hold a quarantine
     sessions.judge(db, policy, alive, sessions.latest_posture(db, alive), now=now)
     return [alive.id]

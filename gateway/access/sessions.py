@@ -16,7 +16,7 @@ import structlog
 from sqlmodel import Session, col, select
 
 from agent.wire import Fact
-from gateway.access import audit, devices, history, signals, verdicts
+from gateway.access import audit, breaker, devices, history, signals, verdicts
 from gateway.access.addresses import release
 from gateway.access.audit import GATEWAY, Event
 from gateway.access.identifiers import Entropy, is_identifier, new_identifier
@@ -24,9 +24,10 @@ from gateway.access.ratchet import Turn
 from gateway.errors import Conflict, NotFound, Unauthenticated
 from gateway.identity.device import VerifiedDeviceClaims, VerifiedReport
 from gateway.policy import record
-from gateway.policy.model import Posture, Signal, Subject
+from gateway.policy.model import Decision, Posture, Signal, Subject
 from gateway.policy.policy import Policy
 from gateway.policy.question import Question
+from gateway.policy.stage import Budget, InForce, ruling
 from gateway.store import tables
 
 log = structlog.get_logger()
@@ -54,7 +55,7 @@ NEVER = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
 
 
 def begin(
-    db: Session, policy: Policy, opening: VerifiedDeviceClaims, *, now: datetime, entropy: Entropy
+    db: Session, rules: Policy | InForce, opening: VerifiedDeviceClaims, *, now: datetime, entropy: Entropy
 ) -> tuple[tables.Session, str]:
     """Open a session by the device's latest login; the session that it had ends. Gives it and the next nonce.
 
@@ -65,13 +66,14 @@ def begin(
     row = devices.approved(db, device)
     _, nonce = devices.take_turn(row, opening.claims.get("nonce"), said_at=opening.issued_at, entropy=entropy)
     login = _fresh_login(db, device, now=now)
+    policy = ruling(rules).of(device, login.groups)
     before = live_session(db, device)
     if before is not None:
         end(db, before, EndReason.REPLACED, now=now)
         db.flush()  # `live_device` is UNIQUE: the old row lets go before the new one takes it
-    standing = signals.against(db, login)
+    said = signals.against(db, login)
     known = _failing_since(db.get(tables.Posture, device))
-    subject = replace(_subject(login, device, standing), copied_since=row.quarantined_at)
+    subject = replace(_subject(login, device, said), copied_since=row.quarantined_at)
     asked = Question(subject, None, now, known)
     decision = asked.answered(policy)
     expires_at = _expires_at(policy, login, now)
@@ -88,7 +90,7 @@ def begin(
         lease_until=min(now + policy.session.lease, expires_at),
         authenticated_at=login.authenticated_at,
         acr=login.acr,
-        signals=standing,
+        signals=said,
         **verdicts.kept(decision, policy),
     )
     session.due_at = _due(session, policy)
@@ -111,7 +113,7 @@ class Accepted:
 
 
 def report(
-    db: Session, policy: Policy, device: str, report: VerifiedReport, *, now: datetime, entropy: Entropy
+    db: Session, rules: Policy | InForce, device: str, report: VerifiedReport, *, now: datetime, entropy: Entropy
 ) -> Accepted:
     """Judge a report and renew the lease.
 
@@ -125,11 +127,12 @@ def report(
     expected = session.sequence if turn is Turn.AGAIN else session.sequence + 1
     if watched and said.sequence != expected:
         raise Conflict("report-out-of-order", f"the next report has the sequence {expected}, not {said.sequence}")
+    policy = ruling(rules).of(device, session.groups)
     session.sequence = expected
     session.lease_until = min(now + policy.session.lease, session.expires_at)
     posture = Posture(said.facts, datetime.fromtimestamp(said.issued_at, UTC), now)
     changed = _keep_posture(db, session, posture)
-    judge(db, policy, session, posture, now=now, changed=changed)
+    judge(db, rules, session, posture, now=now, changed=changed)
     return Accepted(session, nonce, session.ended_at is not None or _reach(session) != known)
 
 
@@ -137,21 +140,24 @@ def _reach(session: tables.Session) -> tuple[Any, ...]:
     return session.permits, session.rate, session.tier, session.findings, session.resources
 
 
-def renew(db: Session, policy: Policy, login: tables.Login, *, now: datetime) -> tables.Session | None:
+def renew(db: Session, rules: Policy | InForce, login: tables.Login, *, now: datetime) -> tables.Session | None:
     """Have the live session of the login's device go on by this login, in its tunnel. None: the device has no session."""
     session = live_session(db, login.device)
     if session is None:
         return None
     session.login, session.user = login.id, login.user
+    policy = ruling(rules).of(session.device, login.groups)
     session.expires_at = _expires_at(policy, login, session.started_at)
     audit.record(
         db, Event.SESSION_RENEWED, now=now, actor=login.user, device=login.device, session=session.id, acr=login.acr
     )
-    rejudge(db, policy, session, login, now=now)
+    rejudge(db, rules, session, login, now=now)
     return session
 
 
-def rejudge(db: Session, policy: Policy, session: tables.Session, login: tables.Login, *, now: datetime) -> bool:
+def rejudge(
+    db: Session, rules: Policy | InForce, session: tables.Session, login: tables.Login, *, now: datetime
+) -> bool:
     """Decide again, by what is known of the login now. Says whether the verdict has changed.
 
     A row that does not hold what it should is worth no access.
@@ -159,7 +165,7 @@ def rejudge(db: Session, policy: Policy, session: tables.Session, login: tables.
     session.groups, session.authenticated_at, session.acr = list(login.groups), login.authenticated_at, login.acr
     session.signals = signals.against(db, login)
     try:
-        return judge(db, policy, session, latest_posture(db, session), now=now)
+        return judge(db, rules, session, latest_posture(db, session), now=now)
     except (ValueError, TypeError, KeyError, AttributeError):
         end(db, session, EndReason.BROKEN, now=now)
         return True
@@ -167,7 +173,7 @@ def rejudge(db: Session, policy: Policy, session: tables.Session, login: tables.
 
 def judge(
     db: Session,
-    policy: Policy,
+    rules: Policy | InForce,
     session: tables.Session,
     posture: Posture | None,
     *,
@@ -178,9 +184,10 @@ def judge(
 
     `changed` are the facts that are news since the last decision.
     """
+    policy = ruling(rules).of(session.device, session.groups)
     before = _told(session)
     failing = _failing(session.findings)
-    _judge(db, policy, session, posture, now=now, changed=changed or {})
+    _judge(db, policy, ruling(rules).budget, session, posture, now=now, changed=changed or {})
     if session.tier != before[0] or _failing(session.findings) != failing:
         _record_change(db, policy, session, before[0], now=now)
     if session.tier == policy.denied:
@@ -322,6 +329,7 @@ def _logins(db: Session, device: str) -> list[tables.Login]:
 def _judge(
     db: Session,
     policy: Policy,
+    budget: Budget | None,
     session: tables.Session,
     posture: Posture | None,
     *,
@@ -332,14 +340,30 @@ def _judge(
     device = db.get(tables.Device, session.device)
     asked = question(session, posture, row, copied_since=device.quarantined_at if device else None, now=now)
     decision = asked.answered(policy)
-    before = verdicts.seen(session)
-    session.sqlmodel_update(verdicts.kept(decision, policy))
-    if record.worth_a_row(changed) or verdicts.seen(session) != before:
+    before = (*verdicts.seen(session), session.held_by)
+    hold = breaker.holding(db, policy, budget, session, decision, now=now)
+    if hold is not None:
+        _keep_from(db, session, decision, hold, now=now)
+    else:
+        if session.held_by is not None:
+            breaker.let_go(db, session, now=now)
+        session.sqlmodel_update(verdicts.kept(decision, policy))
+    if record.worth_a_row(changed) or (*verdicts.seen(session), session.held_by) != before:
         known = row.facts if row is not None and posture is not None else {}
         history.write(db, session, asked, decision, {**record.volatile(known), **changed})
     session.due_at = _due(session, policy)
     if row is not None:
         row.failing_since = {check: since.timestamp() for check, since in decision.failing_since.items()}
+
+
+def _keep_from(db: Session, session: tables.Session, decision: Decision, hold: tables.Hold, *, now: datetime) -> None:
+    """Leave the session its verdict, until the breaker lets go or time could change the decision."""
+    if session.held_by != hold.number:
+        session.held_by = hold.number
+        who = {"device": session.device, "session": session.id}
+        told = {"hold": hold.number, "cause": hold.cause, "tier": session.tier, "instead": decision.tier}
+        audit.record(db, Event.SESSION_HELD, now=now, actor=GATEWAY, **who, **told)  # type: ignore[arg-type]
+    session.valid_until = decision.valid_until
 
 
 def _failing_since(row: tables.Posture | None) -> dict[str, datetime]:

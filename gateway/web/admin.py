@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from sqlmodel import col, select
@@ -30,10 +31,9 @@ def me(_gateway: Deployment, _request: Request, _body: bytes, manager: Manager) 
 def list_sessions(gateway: Deployment, _request: Request, _body: bytes, _manager: Manager) -> Response:
     """List sessions, the newest first."""
     now, rows = gateway.clock.now(), tables.Session
-    lease = gateway.policy.session.lease
     with reading(gateway.engine) as db:
         found = db.exec(select(rows).order_by(col(rows.started_at).desc()).limit(PAGE)).all()
-        return answer_json({"sessions": [{**_session(row), **verdict(row, now=now, lease=lease)} for row in found]})
+        return answer_json({"sessions": [_session(row, gateway, now=now) for row in found]})
 
 
 def list_audit(gateway: Deployment, request: Request, _body: bytes, _manager: Manager) -> Response:
@@ -63,8 +63,9 @@ def reason(body: bytes) -> str:
     return text.strip()
 
 
-def _session(row: tables.Session) -> dict[str, Any]:
+def _session(row: tables.Session, gateway: Deployment, *, now: datetime) -> dict[str, Any]:
     return {
+        **verdict(row, now=now, lease=gateway.lease_of(row)),
         "device": row.device,
         "user": row.user,
         "groups": row.groups,

@@ -54,7 +54,7 @@ def release(gateway: Deployment, request: Request, body: bytes, manager: Manager
     """Believe a quarantined device again."""
     now, device, why = gateway.clock.now(), request.path_params["device"], reason(body)
     with writing(gateway.engine) as db:
-        changed = custody.release(db, gateway.policy, device, by=manager.name, reason=why, now=now)
+        changed = custody.release(db, gateway.in_force, device, by=manager.name, reason=why, now=now)
     gateway.follow(changed, now=now)
     return answer_json({"device": device, "state": "approved"})
 

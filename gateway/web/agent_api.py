@@ -58,7 +58,7 @@ def confirm_enrolment(gateway: Deployment, request: Request, body: bytes) -> Res
             name,
             verified.device,
             code,
-            gateway.policy,
+            gateway.in_force.policy,
             admission=gateway.admission,
             now=now,
             entropy=gateway.entropy,
@@ -99,7 +99,7 @@ def begin_session(gateway: Deployment, _request: Request, body: bytes) -> Respon
         with writing(gateway.engine) as db:
             devices.spend(db, verified.device, verified.claims["jti"], now=now)
             before = sessions.live_session(db, verified.device)
-            session, nonce = sessions.begin(db, gateway.policy, verified, now=now, entropy=gateway.entropy)
+            session, nonce = sessions.begin(db, gateway.in_force, verified, now=now, entropy=gateway.entropy)
     except devices.Forked as forked:
         _quarantine(gateway, verified.device, forked, now=now)
         raise
@@ -108,7 +108,7 @@ def begin_session(gateway: Deployment, _request: Request, body: bytes) -> Respon
         raise
     if before is not None:
         gateway.follow([before.id], now=now)
-    told = verdict(session, now=now, lease=gateway.policy.session.lease)
+    told = verdict(session, now=now, lease=gateway.lease_of(session))
     return answer_json({**told, "nonce": nonce}, 201)
 
 
@@ -122,7 +122,8 @@ def report(gateway: Deployment, request: Request, body: bytes) -> Response:
         raise Malformed("report-of-another-session", "the report names another session than the address")
     try:
         with writing(gateway.engine) as db:
-            accepted = sessions.report(db, gateway.policy, key.thumbprint, verified, now=now, entropy=gateway.entropy)
+            rules = gateway.in_force
+            accepted = sessions.report(db, rules, key.thumbprint, verified, now=now, entropy=gateway.entropy)
     except devices.Forked as forked:
         _quarantine(gateway, key.thumbprint, forked, now=now)
         raise
@@ -139,14 +140,14 @@ def report(gateway: Deployment, request: Request, body: bytes) -> Response:
             tier=session.tier,
             nonce=accepted.nonce,
         )
-    told = verdict(session, now=now, lease=gateway.policy.session.lease)
+    told = verdict(session, now=now, lease=gateway.lease_of(session))
     return answer_json({**told, "nonce": accepted.nonce})
 
 
 def _quarantine(gateway: Deployment, name: str, forked: devices.Forked, *, now: datetime) -> None:
     """Both copies of the device are confined before either hears of it."""
     with writing(gateway.engine) as db:
-        changed = custody.quarantine(db, gateway.policy, name, code=forked.code, now=now)
+        changed = custody.quarantine(db, gateway.in_force, name, code=forked.code, now=now)
     gateway.follow(changed, now=now)
 
 

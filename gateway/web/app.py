@@ -19,6 +19,7 @@ from gateway.web import (
     agent_api,
     background,
     bearer,
+    breaker,
     events,
     health,
     login,
@@ -47,6 +48,7 @@ DESCRIBED = (
     *security_events.OPERATIONS,
     *admin.OPERATIONS,
     *admin_devices.OPERATIONS,
+    *breaker.OPERATIONS,
     *health.OPERATIONS,
 )
 OPERATIONS = (

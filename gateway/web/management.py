@@ -64,5 +64,5 @@ def authorise(gateway: Deployment, request: Request, *, now: datetime) -> Manage
         if request.method not in READING:
             administrators.check_csrf(cookie, request.headers.get("x-sallyport-csrf"))
         if gateway.management.tier is not None:
-            administrators.check_posture(db, found, gateway.management.tier, gateway.policy, now=now)
+            administrators.check_posture(db, found, gateway.management.tier, gateway.in_force.policy, now=now)
     return Manager(found.user, Role(found.role), found.expires_at, administrators.csrf_token(cookie))

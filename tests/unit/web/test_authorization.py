@@ -16,7 +16,7 @@ from sqlmodel import select
 from starlette.routing import Route
 
 from agent import wire
-from gateway.access import administrators, api_tokens, custody, enrolment_keys, sessions
+from gateway.access import administrators, api_tokens, breaker, custody, enrolment_keys, sessions
 from gateway.access.administrators import Role
 from gateway.store import tables
 from gateway.store.engine import reading, writing
@@ -118,7 +118,7 @@ class Stage:
     def path(self, operation: Operation) -> str:
         """The address of the victim's things."""
         path = operation.path.replace("{session}", self.device.session).replace("{enrolment}", self.enrolment)
-        for name, value in self.ids.items():
+        for name, value in {**self.ids, "hold": "1"}.items():
             path = path.replace(f"{{{name}}}", value)
         query = {"/callback": self.query, "/login/initiate": {"iss": self.world.issuer}}.get(path)
         return f"{path}?{urlencode(query)}" if query else path
@@ -172,6 +172,8 @@ def built(folder: Path) -> Iterator[Stage]:
         )
         db.get(tables.Device, devices["a pending device"].id).approved_at = None
 
+    with writing(world.engine) as db:
+        breaker.open_hold(db, "check:antivirus-on", affected=5, live=5, now=world.clock.time)
     name = devices["the device"].ask_enrolment().json()["enrolment"]
     bound = devices["the device"].come_back(devices["the device"].leave_for(provider, name))
     cookies = {manager: admitted(world, provider, user) for manager, user in MANAGERS.items()}
@@ -380,6 +382,15 @@ def knock(stage: Stage, operation: Operation, caller: str, *, method: str | None
     return ask(app, method or operation.method, stage.path(operation), headers, body)
 
 
+def restore(stage: Stage) -> None:
+    """What the caller before may have used up: the stream, and the breaker's hold."""
+    if stage.world.deployment.receiver is not None:
+        stage.world.deployment.receiver.ensure(now=stage.world.clock.time)
+    with writing(stage.world.engine) as db:
+        hold = db.get(tables.Hold, 1)
+        hold.closed_at = hold.closed_by = hold.outcome = None
+
+
 def quarantine(stage: Stage) -> None:
     with writing(stage.world.engine) as db:
         found = db.get(tables.Device, stage.ids["device"])
@@ -391,7 +402,7 @@ def state(stage: Stage) -> list[Any]:
     with reading(stage.world.engine) as db:
         kinds = (
             tables.Session, tables.Login, tables.Device, tables.Kill, tables.Administrator, tables.Logout,
-            tables.EnrolmentKey, tables.ApiToken, tables.TokenFamily,
+            tables.EnrolmentKey, tables.ApiToken, tables.TokenFamily, tables.Hold,
         )  # fmt: skip
         return [row.model_dump() for kind in kinds for row in db.exec(select(kind)).all()]
 
@@ -412,8 +423,7 @@ def test_exactly_those_of_the_table_get_through(stage: Stage, operation: Operati
         assert state(stage) == before, caller
         assert stage.device.reach == FULL, caller
     for caller in (caller for caller in CALLERS if caller in allowed):
-        if stage.world.deployment.receiver is not None:  # the caller before may have deleted its stream
-            stage.world.deployment.receiver.ensure(now=stage.world.clock.time)
+        restore(stage)
         answer = knock(stage, operation, caller)
         wanted = (200, 503) if operation.path == "/readyz" else (operation.success,)
         assert answer.status in wanted, (caller, answer)
