@@ -34,6 +34,7 @@ WRONG = {
     "TUNNEL_ENDPOINT": ["gateway.example.com", "gateway.example.com:0", "2001:db8::1"],
     "TUNNEL_ADDRESSES": ["100.96.0.1/16", "10.0.0.0/8,10.1.0.0/16", "100.96.0.0/30", "x", ","],
     "TUNNEL_MTU": ["1279", "65440", "-1", "x", "1420.0"],
+    "TUNNEL_INSTANCES": ["0", "65", "-1", "x", "1.5", "٨"],
     "TRANSFORMS": ["rust", "Python"],
     "SSF_ISSUER": ["http://events.example", "events.example"],
     "SSF_DELIVERY": ["Push", "both"],
