@@ -37,6 +37,9 @@ class Settings:
     oidc_client_secret: str | None
     oidc_groups_claim: str
     oidc_profile: str
+    ssf_issuer: str | None
+    ssf_token: str | None
+    ssf_delivery: str
     tunnel_interface: str
     tunnel_endpoint: tuple[str, int]
     tunnel_addresses: tuple[Network, ...]
@@ -64,6 +67,9 @@ class Settings:
             oidc_client_secret=read.optional("OIDC_CLIENT_SECRET", _text),
             oidc_groups_claim=read("OIDC_GROUPS_CLAIM", "groups", _text),
             oidc_profile=read("OIDC_PROFILE", "oidc", _profile),
+            ssf_issuer=read.optional("SSF_ISSUER", _issuer),
+            ssf_token=read.optional("SSF_TOKEN", _text),
+            ssf_delivery=read("SSF_DELIVERY", "push", _delivery),
             tunnel_interface=read("TUNNEL_INTERFACE", "sallyport0", _interface_name),
             tunnel_endpoint=read("TUNNEL_ENDPOINT", "127.0.0.1:51820", _host_port),
             tunnel_addresses=read("TUNNEL_ADDRESSES", "100.96.0.0/16,fd53:616c:6c79::/64", _networks),
@@ -75,6 +81,8 @@ class Settings:
         read.refuse_unknown()
         if (settings.tls_certificate is None) != (settings.tls_key is None):
             raise SettingsError("SALLYPORT_TLS_CERTIFICATE and SALLYPORT_TLS_KEY belong together: set both or none")
+        if (settings.ssf_issuer is None) != (settings.ssf_token is None):
+            raise SettingsError("SALLYPORT_SSF_ISSUER and SALLYPORT_SSF_TOKEN belong together: set both or none")
         return settings
 
 
@@ -159,6 +167,12 @@ def _issuer(text: str) -> str:
         raise ValueError("must be the provider's issuer URL, letter for letter, for example https://login.example.com")
     if url.scheme == "http" and url.hostname not in LOOPBACK:
         raise ValueError("must be https, except on a loopback address")
+    return text
+
+
+def _delivery(text: str) -> str:
+    if text not in ("push", "poll"):
+        raise ValueError("must be push or poll")
     return text
 
 

@@ -36,6 +36,7 @@ class Signal(enum.StrEnum):
 
     CREDENTIAL_CHANGE = "credential-change"
     NOT_COMPLIANT = "not-compliant"
+    LOWER_ASSURANCE = "lower-assurance"
     MEDIUM_RISK = "medium-risk"
     HIGH_RISK = "high-risk"
 

@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from types import FrameType
 
 from gateway.packet.drop import Drop
 from gateway.packet.offload import Parts
+from gateway.tunnel.addresses import Addresses
 from gateway.tunnel.control import Client, ControlSocket
 from gateway.tunnel.opener import Here, Opener
 from gateway.tunnel.tun import FRAME, Tun
@@ -23,6 +25,7 @@ from gateway.tunnel.udp import TRAIN, UdpSockets
 from gateway.wireguard.config import InterfaceConfig, InterfaceStatus
 from gateway.wireguard.interface import Interface
 from gateway.wireguard.outbox import Transmit
+from gateway.wireguard.timestamps import Timestamps
 from gateway.wireguard.transforms import Transforms
 
 BATCH = 32
@@ -45,12 +48,27 @@ def boottime() -> float:
 class Pump:
     """Moves trains between TUN and UDP until it is told to stop, the TUN is deleted or its socket removed."""
 
-    def __init__(self, tun: Tun, control: ControlSocket, transforms: Transforms, *, port: int = 0) -> None:
+    def __init__(
+        self,
+        tun: Tun,
+        control: ControlSocket,
+        transforms: Transforms,
+        *,
+        port: int = 0,
+        timestamps: Timestamps | None = None,
+    ) -> None:
         """`port` is listened on until another one is asked for; 0 takes a free one."""
         self.opener: Opener = Here()
         self._tun = tun
         self._control = control
-        self._interface = Interface(now=boottime(), unix_time=time.time(), entropy=os.urandom, transforms=transforms)
+        self._timestamps = timestamps or Timestamps()
+        self._interface = Interface(
+            now=boottime(),
+            unix_time=time.time(),
+            entropy=os.urandom,
+            transforms=transforms,
+            timestamps=self._timestamps,
+        )
         self._interface.set_offload(mtu=tun.mtu, udp=tun.udp_offload)
         self._udp = UdpSockets(port)
         self._dropped_before = 0
@@ -68,6 +86,14 @@ class Pump:
         self._watch(tun.fileno(), self._read_tun)
         self._watch(control.sock.fileno(), self._accept)
         self._watch_udp()
+        self._addresses = _addresses(tun.name)
+        if self._addresses is not None:
+            self._watch(self._addresses.sock.fileno(), self._guard)
+        self._drops_told: dict[bytes, int] = {}
+
+    def _guard(self, _events: int) -> None:
+        if self._addresses is not None and self._addresses.read():
+            self._interface.guard(self._addresses.guarded())
 
     def _watch(self, descriptor: int, ready: Callable[[int], None]) -> None:
         self._ready[descriptor] = ready
@@ -131,6 +157,16 @@ class Pump:
             received, sent = sum(p.rx_bytes for p in status.peers), sum(p.tx_bytes for p in status.peers)
             drops = "".join(f" drop_{drop.value}={count}" for drop, count in status.drops.items())
             self._tell(f"event=counters peers={len(status.peers)} rx_bytes={received} tx_bytes={sent}{drops}\n")
+            self._tell_drops(status)
+
+    def _tell_drops(self, status: InterfaceStatus) -> None:
+        """One line for every peer of which more was refused since the last look."""
+        before, self._drops_told = self._drops_told, {}
+        for peer in status.peers:
+            total = self._drops_told[peer.public_key] = sum(peer.drops.values())
+            if total != before.get(peer.public_key, 0):
+                drops = "".join(f" drop_{drop.value}={count}" for drop, count in peer.drops.items())
+                self._tell(f"event=drops public_key={peer.public_key.hex()}{drops}\n")
 
     # TUN and UDP
 
@@ -253,9 +289,20 @@ class Pump:
         for client in self._clients.values():
             client.sock.close()
         self._udp.close()
+        if self._addresses is not None:
+            self._addresses.close()
+        self._timestamps.close()
         self._poll.close()
         self._control.close()
         self._tun.close()
+
+
+def _addresses(interface: str) -> Addresses | None:
+    try:
+        return Addresses(interface)
+    except OSError as error:
+        print(f"the host's addresses are not known, a permit may mean them: {error.strerror}", file=sys.stderr)
+        return None
 
 
 class _wakeup_on_signals(contextlib.AbstractContextManager[socket.socket]):  # noqa: N801  reads as a verb

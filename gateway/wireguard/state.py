@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from gateway.packet.drop import Drop
+from gateway.packet.permits import Guard
 from gateway.packet.prefixes import Network, PrefixTable
 from gateway.wireguard.events import Event, Kind
 from gateway.wireguard.keypair import Keypair
@@ -16,6 +17,7 @@ from gateway.wireguard.outbox import Outbox
 from gateway.wireguard.peer import Peer
 from gateway.wireguard.spec import KEEPALIVE_TIMEOUT, REKEY_TIMEOUT_JITTER, Entropy
 from gateway.wireguard.timers import NEVER
+from gateway.wireguard.timestamps import Timestamps
 from gateway.wireguard.transforms import Transforms
 
 MAX_EVENTS = 1024
@@ -42,6 +44,8 @@ class State:
         self.peers: dict[bytes, Peer] = {}
         self.routes: PrefixTable[Peer] = PrefixTable()
         self.slots: dict[int, Slot] = {}
+        self.timestamps = Timestamps()
+        self.guard = Guard()
         self.outbox = Outbox()
         self.events: list[Event] = []
         self.drops: Counter[Drop] = Counter()
@@ -91,7 +95,7 @@ class State:
     # peers
 
     def add_peer(self, public_key: bytes) -> Peer:
-        peer = Peer(public_key, self.static_static(public_key))
+        peer = Peer(public_key, self.static_static(public_key), self.guard)
         self.peers[public_key] = peer
         return peer
 
@@ -117,6 +121,12 @@ class State:
             before.allowed_ips.pop(network, None)
         self.routes[network] = peer
         peer.allowed_ips[network] = None
+
+    def remove_route(self, network: Network, peer: Peer) -> None:
+        """Take `network` away from `peer`; what is another's stays."""
+        if network in peer.allowed_ips:
+            del peer.allowed_ips[network]
+            del self.routes[network]
 
     def clear_routes(self, peer: Peer) -> None:
         for network in peer.allowed_ips:

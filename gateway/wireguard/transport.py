@@ -12,7 +12,7 @@ from gateway.packet.ip import Header
 from gateway.packet.offload import PLAIN, VIRTIO, Parts
 from gateway.wireguard.config import Endpoint
 from gateway.wireguard.events import Kind
-from gateway.wireguard.handshaking import Handshaking
+from gateway.wireguard.handshaking import Handshaking, source_bytes
 from gateway.wireguard.keypair import Keypair
 from gateway.wireguard.messages import TransportTrain
 from gateway.wireguard.peer import Peer
@@ -79,6 +79,8 @@ class Transport:
     def _refusal(self, peer: Peer, packet: Buffer, header: Header, *, now: float) -> Drop | None:
         if peer.ended(now=now):
             return Drop.LEASE_ENDED
+        if header.protocol == ip.UDP and _is_our_own(peer, packet, header):
+            return Drop.ROUTING_LOOP
         if peer.flows is not None:
             reason = peer.flows.to_peer(packet, header, now=now)
             if reason is not None:
@@ -244,3 +246,16 @@ class Transport:
         _, port = ip.ports(packet, header)
         detail = f"destination={ip_address(header.destination)} protocol={header.protocol} port={port}"
         self._state.note(Kind.DENIED_FLOW, peer, detail)
+
+
+def _is_our_own(peer: Peer, packet: Buffer, header: Header) -> bool:
+    """Say whether a packet for the peer goes to where its tunnel ends: a datagram of ours whose route leads back to us.
+
+    Each turn would make it larger, and from the MTU on two of it.
+    """
+    if peer.endpoint is None:
+        return False
+    address, port = source_bytes(peer.endpoint)
+    if header.destination != address:
+        return False
+    return header.later or packet[header.offset + 2 : header.offset + 4] == port
