@@ -15,14 +15,16 @@ import structlog
 from sqlmodel import Session, col, select
 
 from agent.wire import Fact
-from gateway.access import audit, history, signals, verdicts
+from gateway.access import audit, history, names, signals, verdicts
 from gateway.access.addresses import release
 from gateway.access.audit import GATEWAY, Event
 from gateway.access.identifiers import Entropy, is_identifier, new_identifier
+from gateway.access.place import NOWHERE, Place
 from gateway.errors import Conflict, NotFound, Unauthenticated
 from gateway.identity.device import VerifiedReport
 from gateway.policy import record
-from gateway.policy.model import Posture, Signal, Subject
+from gateway.policy.document import NO_ANSWERS
+from gateway.policy.model import Answers, Posture, Signal, Subject
 from gateway.policy.policy import Policy
 from gateway.policy.question import Question
 from gateway.store import tables
@@ -50,10 +52,13 @@ NEVER = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
 """Of a session of before it was kept."""
 
 
-def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: Entropy) -> tables.Session:
+def begin(
+    db: Session, policy: Policy, device: str, *, now: datetime, entropy: Entropy, place: Place = NOWHERE
+) -> tables.Session:
     """Open a session by the device's latest login; the session that it had ends.
 
-    The tier is that of a device that has not reported. Raises Unauthenticated `login-required` without a login.
+    The tier is that of a device that has not reported. Raises Unauthenticated `login-required` without a login, and
+    Conflict `too-many-sessions` when the user has as many as the policy allows, on other devices.
     """
     login = _fresh_login(db, device, now=now)
     before = live_session(db, device)
@@ -62,9 +67,11 @@ def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: E
         db.flush()  # `live_device` is UNIQUE: the old row lets go before the new one takes it
     standing = signals.against(db, login)
     known = _failing_since(db.get(tables.Posture, device))
-    asked = Question(_subject(login, device, standing), None, now, known)
+    subject = _subject(login, device, standing, place)
+    _refuse_too_many(db, policy, subject)
+    asked = Question(subject, None, now, known, _answers(db, policy))
     decision = asked.answered(policy)
-    expires_at = _expires_at(policy, login, now)
+    expires_at = _expires_at(policy, login, subject, now)
     session = tables.Session(
         id=new_identifier(entropy),
         device=device,
@@ -80,6 +87,8 @@ def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: E
         authenticated_at=login.authenticated_at,
         acr=login.acr,
         signals=standing,
+        address=place.address,
+        country=place.country,
         **verdicts.kept(decision, policy),
     )
     session.due_at = _due(session, policy)
@@ -92,7 +101,14 @@ def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: E
 
 
 def report(
-    db: Session, policy: Policy, device: str, report: VerifiedReport, *, now: datetime, entropy: Entropy
+    db: Session,
+    policy: Policy,
+    device: str,
+    report: VerifiedReport,
+    *,
+    now: datetime,
+    entropy: Entropy,
+    place: Place = NOWHERE,
 ) -> tables.Session:
     """Judge a report and renew the lease. The caller looks at `ended_at`: a denied session ends here.
 
@@ -110,6 +126,7 @@ def report(
     session.sequence = said.sequence
     session.nonce = new_identifier(entropy)
     session.lease_until = min(now + policy.session.lease, session.expires_at)
+    session.address, session.country = place.address, place.country
     posture = Posture(said.facts, datetime.fromtimestamp(said.issued_at, UTC), now)
     changed = _keep_posture(db, session, posture)
     judge(db, policy, session, posture, now=now, changed=changed)
@@ -122,7 +139,8 @@ def renew(db: Session, policy: Policy, login: tables.Login, *, now: datetime) ->
     if session is None:
         return None
     session.login, session.user = login.id, login.user
-    session.expires_at = _expires_at(policy, login, session.started_at)
+    place = Place(session.address, session.country)
+    session.expires_at = _expires_at(policy, login, _subject(login, session.device, (), place), session.started_at)
     audit.record(
         db, Event.SESSION_RENEWED, now=now, actor=login.user, device=login.device, session=session.id, acr=login.acr
     )
@@ -236,28 +254,58 @@ def posture_of(session: tables.Session, row: tables.Posture | None) -> Posture |
 
 
 def question(
-    session: tables.Session, posture: Posture | None, row: tables.Posture | None, *, now: datetime
+    session: tables.Session,
+    posture: Posture | None,
+    row: tables.Posture | None,
+    *,
+    now: datetime,
+    answers: Answers = NO_ANSWERS,
 ) -> Question:
-    """Put together what is decided about a live session: by `judge`, and by whoever wants to know what it would decide."""
-    subject = _subject(session, session.device, session.signals)
-    return Question(subject, posture, now, _failing_since(row))
+    """Put together what is decided about a live session: by `judge`, and by whoever wants to know what it would decide.
+
+    `answers` are those of `names.known`.
+    """
+    place = Place(session.address, session.country)
+    subject = _subject(session, session.device, session.signals, place)
+    return Question(subject, posture, now, _failing_since(row), answers)
 
 
-def _subject(login: tables.Login | tables.Session, device: str, standing: Sequence[str]) -> Subject:
+def _subject(login: tables.Login | tables.Session, device: str, standing: Sequence[str], place: Place) -> Subject:
     """Whom a decision is about. A login whose instant is not known is as old as can be."""
     return Subject(
         login.user,
         frozenset(login.groups),
         device,
+        address=place.address,
+        country=place.country,
         authenticated_at=login.authenticated_at or NEVER,
         acr=login.acr,
         signals=frozenset(Signal(name) for name in standing),
     )
 
 
-def _expires_at(policy: Policy, login: tables.Login, started_at: datetime) -> datetime:
+def _answers(db: Session, policy: Policy) -> Answers:
+    return names.known(db) if policy.names() else NO_ANSWERS
+
+
+def _refuse_too_many(db: Session, policy: Policy, subject: Subject) -> None:
+    limit = policy.sessions(subject)
+    if limit is None:
+        return
+    rows = tables.Session
+    mine = (rows.user == subject.user, rows.device != subject.device, col(rows.live_device).is_not(None))
+    others = len(db.exec(select(rows.id).where(*mine).limit(limit)).all())
+    if others >= limit:
+        raise Conflict(
+            "too-many-sessions",
+            f"{subject.user} has {others} session{'s' if others > 1 else ''} on other devices, and the policy allows {limit}; "
+            "leave one, or wait until its lease ends",
+        )
+
+
+def _expires_at(policy: Policy, login: tables.Login, subject: Subject, started_at: datetime) -> datetime:
     """The end of a session: that of its login, unless the policy names a tier for what is left then."""
-    longest = started_at + policy.session.max_duration
+    longest = started_at + policy.max_duration(subject)
     return longest if policy.session.without_login else min(longest, login.expires_at)
 
 
@@ -295,7 +343,7 @@ def _judge(
     changed: tables.Members,
 ) -> None:
     row = db.get(tables.Posture, session.device)
-    asked = question(session, posture, row, now=now)
+    asked = question(session, posture, row, now=now, answers=_answers(db, policy))
     decision = asked.answered(policy)
     before = verdicts.seen(session)
     session.sqlmodel_update(verdicts.kept(decision, policy))
@@ -313,7 +361,8 @@ def _failing_since(row: tables.Posture | None) -> dict[str, datetime]:
 
 def _due(session: tables.Session, policy: Policy) -> datetime:
     """The first instant at which time alone changes something about the session."""
-    instants = [session.lease_until, session.expires_at, session.active_at + policy.session.idle]
+    limit = policy.idle(Subject(session.user, frozenset(session.groups), session.device))
+    instants = [session.lease_until, session.expires_at, session.active_at + limit]
     return min([*instants, session.valid_until] if session.valid_until else instants)
 
 

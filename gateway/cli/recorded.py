@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from sqlmodel import Session, col, or_, select
 
-from gateway.access import history, policies, sessions
+from gateway.access import history, names, policies, sessions
 from gateway.cli import fleet
 from gateway.errors import HostError, PolicyError, StoreError
 from gateway.policy import record, story
@@ -41,7 +41,8 @@ def told(*, user: str | None, device: str | None, trace: str | None, at: datetim
 def _present(db: Session, session: tables.Session) -> Told:
     row = db.get(tables.Posture, session.device)
     now = datetime.now(UTC)
-    asked = sessions.question(session, sessions.posture_of(session, row), row, now=now)
+    answers = names.known(db)
+    asked = sessions.question(session, sessions.posture_of(session, row), row, now=now, answers=answers)
     return Told(_story(_policy(db, session.policy_version), asked), session.trace, None)
 
 
