@@ -56,7 +56,14 @@ def _past(db: Session, session: tables.Session, at: datetime) -> Told:
 
 
 def _story(policy: Policy, asked: Question) -> Story:
-    return story.told(policy, asked.subject, asked.posture, now=asked.at, failing_since=asked.failing_since)
+    return story.told(
+        policy,
+        asked.subject,
+        asked.posture,
+        now=asked.at,
+        failing_since=asked.failing_since,
+        answers=asked.answers,
+    )
 
 
 def _policy(db: Session, version: str) -> Policy:

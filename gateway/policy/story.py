@@ -96,7 +96,9 @@ def told(
         decision=decision,
         better=tuple(better(policy, subject, decision, answers=answers)) if posture is not None else (),
         silent=next(_silent(policy, subject, posture, decision, answers), None),
-        reporting=tuple(_reporting(policy, subject, posture, judged, decision, answers)) if posture is not None else (),
+        reporting=tuple(_reporting(policy, subject, posture, judged, decision, answers=answers))
+        if posture is not None
+        else (),
     )
 
 
@@ -132,6 +134,7 @@ def _reporting(
     posture: Posture,
     judged: Sequence[Judgement],
     decision: Decision,
+    *,
     answers: Answers,
 ) -> Iterator[Event]:
     told = 0

@@ -32,7 +32,8 @@ async def run(gateway: Deployment) -> None:
 
 def refresh(gateway: Deployment, *, now: datetime) -> None:
     """Ask for the names whose answers are over. Raises SQLAlchemyError."""
-    wanted = gateway.policy.names()
+    ruling = [policy for policy in (gateway.in_force.policy, gateway.in_force.before) if policy is not None]
+    wanted = sorted({name for policy in ruling for name in policy.names()})
     if not wanted or gateway.lookup is None:
         return
     with writing(gateway.engine) as db:

@@ -10,6 +10,7 @@ import signal
 import socket
 import ssl
 import sys
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
@@ -24,6 +25,9 @@ from gateway.access.addresses import Pool
 from gateway.access.credentials import TunnelEnd
 from gateway.access.enforcement import Enforcement
 from gateway.access.event_stream import Receiver
+from gateway.access.place import Map
+from gateway.access.policies import Applied
+from gateway.access.resolver import Resolver
 from gateway.access.tunnel import SOCKETS, UapiTunnel
 from gateway.errors import HostError, SettingsError
 from gateway.identity.client_key import ClientKey
@@ -33,6 +37,7 @@ from gateway.identity.possession import Prover
 from gateway.identity.transmitter import Transmitter
 from gateway.policy.load import load_policy, texts
 from gateway.policy.policy import Policy
+from gateway.policy.stage import Budget
 from gateway.settings import LOOPBACK, Settings
 from gateway.store.engine import open_engine, writing
 from gateway.store.migrate import upgrade
@@ -58,6 +63,7 @@ def serve(settings: Settings, *, policy_dir: Path, issuer: str, self_signed: boo
         gateway = assemble(settings, policy=policy, issuer=issuer, clock=clock)
         with writing(gateway.engine) as db:
             policies.keep(db, policy, files, now=clock.now())
+            gateway.applied.refresh(db, now=clock.now())
         log.info("policy loaded", policy=policy.name, version=policy.version)
         server = _Server(_configuration(gateway, tls), gateway)
         # uvicorn raises the signal again when it has stopped; by then there is nothing left to end.
@@ -95,7 +101,17 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
         entropy=os.urandom,
         receiver=_receiver(settings, engine, cookie_key),
         history=timedelta(days=settings.history_days),
+        lookup=Resolver(*_name_server(settings.dns_server)),
+        map=Map(settings.countries_file),
+        applied=Applied(
+            policies.signers_of(settings.policy_signers),
+            Budget(settings.breaker_share, settings.breaker_window, settings.breaker_floor),
+        ),
     )
+
+
+def _name_server(server: tuple[str, int] | None) -> tuple[Sequence[str], int]:
+    return ([server[0]], server[1]) if server is not None else ((), 53)
 
 
 def _receiver(settings: Settings, engine: Engine, key: bytes) -> Receiver | None:
