@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,13 +16,14 @@ import structlog
 from sqlmodel import Session, col, select
 
 from agent.wire import Fact
-from gateway.access import audit, breaker, history, names, signals, verdicts
+from gateway.access import audit, breaker, devices, history, names, signals, verdicts
 from gateway.access.addresses import release
 from gateway.access.audit import GATEWAY, Event
 from gateway.access.identifiers import Entropy, is_identifier, new_identifier
 from gateway.access.place import NOWHERE, Place
+from gateway.access.ratchet import Turn
 from gateway.errors import Conflict, NotFound, Unauthenticated
-from gateway.identity.device import VerifiedReport
+from gateway.identity.device import VerifiedDeviceClaims, VerifiedReport
 from gateway.policy import record
 from gateway.policy.document import NO_ANSWERS
 from gateway.policy.model import Answers, Decision, Posture, Signal, Subject
@@ -45,6 +47,7 @@ class EndReason(enum.StrEnum):
     KILLED = "killed"
     LOGGED_OUT = "logged-out"
     REVOKED = "revoked"
+    DEVICE_REVOKED = "device-revoked"
     LOGIN_REFUSED = "login-refused"
     BROKEN = "record-broken"
 
@@ -54,13 +57,22 @@ NEVER = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
 
 
 def begin(
-    db: Session, rules: Policy | InForce, device: str, *, now: datetime, entropy: Entropy, place: Place = NOWHERE
-) -> tables.Session:
-    """Open a session by the device's latest login; the session that it had ends.
+    db: Session,
+    rules: Policy | InForce,
+    opening: VerifiedDeviceClaims,
+    *,
+    now: datetime,
+    entropy: Entropy,
+    place: Place = NOWHERE,
+) -> tuple[tables.Session, str]:
+    """Open a session by the device's latest login; the session that it had ends. Gives it and the next nonce.
 
-    The tier is that of a device that has not reported. Raises Unauthenticated `login-required` without a login, and
-    Conflict `too-many-sessions` when the user has as many as the policy allows, on other devices.
+    The tier is that of a device that has not reported. Raises Unauthenticated `login-required` without a login, Forked when
+    the device has a double, and Conflict `too-many-sessions` when the user has as many as the policy allows, elsewhere.
     """
+    device = opening.device
+    row = devices.approved(db, device)
+    _, nonce = devices.take_turn(row, opening.claims.get("nonce"), said_at=opening.issued_at, entropy=entropy)
     login = _fresh_login(db, device, now=now)
     policy = ruling(rules).of(device, login.groups)
     before = live_session(db, device)
@@ -69,7 +81,7 @@ def begin(
         db.flush()  # `live_device` is UNIQUE: the old row lets go before the new one takes it
     said = signals.against(db, login)
     known = _failing_since(db.get(tables.Posture, device))
-    subject = _subject(login, device, said, place)
+    subject = replace(_subject(login, device, said, place), copied_since=row.quarantined_at)
     _refuse_too_many(db, policy, subject)
     asked = Question(subject, None, now, known, _answers(db, policy))
     decision = asked.answered(policy)
@@ -85,7 +97,6 @@ def begin(
         expires_at=expires_at,
         active_at=now,
         lease_until=min(now + policy.session.lease, expires_at),
-        nonce=new_identifier(entropy),
         authenticated_at=login.authenticated_at,
         acr=login.acr,
         signals=said,
@@ -99,7 +110,17 @@ def begin(
     history.write(db, session, asked, decision, None)
     told = {"device": device, "session": session.id, "tier": session.tier, "trace": session.trace}
     audit.record(db, Event.SESSION_BEGAN, now=now, actor=login.user, **told)
-    return session
+    return session, nonce
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A report that was accepted: its session, which has ended if it is denied, the nonce for what the device signs next,
+    and whether the tunnel and the event stream have to be told at once."""
+
+    session: tables.Session
+    nonce: str
+    changed: bool
 
 
 def report(
@@ -111,29 +132,31 @@ def report(
     now: datetime,
     entropy: Entropy,
     place: Place = NOWHERE,
-) -> tables.Session:
-    """Judge a report and renew the lease. The caller looks at `ended_at`: a denied session ends here.
+) -> Accepted:
+    """Judge a report and renew the lease.
 
-    Raises Conflict `report-out-of-order` unless it carries the latest nonce and the next sequence number.
+    Raises Conflict when it does not come in turn, and Forked when the device has a double.
     """
     said = report.report
-    session = own(db, said.session, device, now=now)
-    if (said.sequence, said.nonce) != (session.sequence + 1, session.nonce):
-        raise Conflict(
-            "report-out-of-order",
-            f"the next report has sequence {session.sequence + 1} and the nonce of the last answer",
-            nonce=session.nonce,
-            sequence=session.sequence,
-        )
+    row, session = devices.enrolled(db, device), _of(db, said.session, device)
+    watched = row.nonce is not None and row.quarantined_at is None
+    turn, nonce = devices.take_turn(row, said.nonce, said_at=report.issued_at, entropy=entropy)
+    known = _reach(_living(session, now=now))
+    expected = session.sequence if turn is Turn.AGAIN else session.sequence + 1
+    if watched and said.sequence != expected:
+        raise Conflict("report-out-of-order", f"the next report has the sequence {expected}, not {said.sequence}")
     policy = ruling(rules).of(device, session.groups)
-    session.sequence = said.sequence
-    session.nonce = new_identifier(entropy)
+    session.sequence = expected
     session.lease_until = min(now + policy.session.lease, session.expires_at)
     session.address, session.country = place.address, place.country
     posture = Posture(said.facts, datetime.fromtimestamp(said.issued_at, UTC), now)
     changed = _keep_posture(db, session, posture)
     judge(db, rules, session, posture, now=now, changed=changed)
-    return session
+    return Accepted(session, nonce, session.ended_at is not None or _reach(session) != known)
+
+
+def _reach(session: tables.Session) -> tuple[Any, ...]:
+    return session.permits, session.rate, session.tier, session.findings, session.resources
 
 
 def renew(db: Session, rules: Policy | InForce, login: tables.Login, *, now: datetime) -> tables.Session | None:
@@ -224,9 +247,17 @@ def kill(db: Session, session: str, *, by: str, reason: str, now: datetime) -> t
 
 def own(db: Session, session: str, device: str, *, now: datetime) -> tables.Session:
     """Give the live session of this device by its name. Raises NotFound, or Conflict `session-ended` with the reason."""
+    return _living(_of(db, session, device), now=now)
+
+
+def _of(db: Session, session: str, device: str) -> tables.Session:
     found = _find(db, session)
     if found.device != device:
         raise NotFound("session-unknown", "there is no such session of this device")
+    return found
+
+
+def _living(found: tables.Session, *, now: datetime) -> tables.Session:
     if found.ended_at is not None or found.lease_until <= now or found.expires_at <= now:
         why = found.end_reason or EndReason.SILENT.value
         raise Conflict("session-ended", f"the session has ended ({why}); open a new one", reason=why)
@@ -265,6 +296,7 @@ def question(
     posture: Posture | None,
     row: tables.Posture | None,
     *,
+    copied_since: datetime | None,
     now: datetime,
     answers: Answers = NO_ANSWERS,
 ) -> Question:
@@ -273,7 +305,7 @@ def question(
     `answers` are those of `names.known`.
     """
     place = Place(session.address, session.country)
-    subject = _subject(session, session.device, session.signals, place)
+    subject = replace(_subject(session, session.device, session.signals, place), copied_since=copied_since)
     return Question(subject, posture, now, _failing_since(row), answers)
 
 
@@ -352,7 +384,9 @@ def _judge(
     changed: tables.Members,
 ) -> None:
     row = db.get(tables.Posture, session.device)
-    asked = question(session, posture, row, now=now, answers=_answers(db, policy))
+    device = db.get(tables.Device, session.device)
+    copied_since = device.quarantined_at if device else None
+    asked = question(session, posture, row, copied_since=copied_since, now=now, answers=_answers(db, policy))
     decision = asked.answered(policy)
     before = (*verdicts.seen(session), session.held_by)
     hold = breaker.holding(db, policy, budget, session, decision, now=now)

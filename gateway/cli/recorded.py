@@ -41,8 +41,9 @@ def told(*, user: str | None, device: str | None, trace: str | None, at: datetim
 def _present(db: Session, session: tables.Session) -> Told:
     row = db.get(tables.Posture, session.device)
     now = datetime.now(UTC)
-    answers = names.known(db)
-    asked = sessions.question(session, sessions.posture_of(session, row), row, now=now, answers=answers)
+    posture, device = sessions.posture_of(session, row), db.get(tables.Device, session.device)
+    copied_since = device.quarantined_at if device is not None else None
+    asked = sessions.question(session, posture, row, copied_since=copied_since, now=now, answers=names.known(db))
     return Told(_story(_policy(db, session.policy_version), asked), session.trace, None)
 
 

@@ -10,7 +10,9 @@ import structlog
 from sqlalchemy import Engine
 from starlette.requests import Request
 
+from gateway.access.administrators import Management
 from gateway.access.credentials import TunnelEnd
+from gateway.access.devices import Admission
 from gateway.access.enforcement import Enforcement
 from gateway.access.event_stream import Receiver
 from gateway.access.identifiers import Entropy
@@ -19,6 +21,7 @@ from gateway.access.place import Map, Place
 from gateway.access.policies import Applied
 from gateway.errors import TunnelError
 from gateway.identity.oidc import RelyingParty
+from gateway.identity.tokens import Mint
 from gateway.policy.policy import Policy
 from gateway.policy.stage import Budget, InForce
 from gateway.store import tables
@@ -48,7 +51,7 @@ class Deployment:
     `in_force`. `lookup` asks for the names of the policy, `map` knows in which country an address is."""
 
     public_url: str
-    admin_group: str
+    management: Management
     engine: Engine
     policy: Policy
     provider: RelyingParty
@@ -56,8 +59,10 @@ class Deployment:
     enforcement: Enforcement
     tunnel_end: TunnelEnd
     cookie_key: bytes
+    mint: Mint
     clock: Clock
     entropy: Entropy
+    admission: Admission = field(default_factory=Admission)
     receiver: Receiver | None = None
     history: timedelta = timedelta(days=90)
     applied: Applied = field(default_factory=lambda: Applied({}, Budget()))
