@@ -43,6 +43,7 @@ class End:
     interface: str
     program: str
     state: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="sallyport-state-")))
+    process: Program | None = None
     private_key: str = field(default_factory=lambda: wg("genkey").strip())
 
     @property
@@ -67,6 +68,7 @@ class End:
         stack.callback((SOCKETS / f"{self.interface}.sock").unlink, missing_ok=True)
         stack.callback(program.end)
         until((SOCKETS / f"{self.interface}.sock").exists, "the UAPI socket")
+        self.process = program
         return program
 
     def address(self) -> None:
