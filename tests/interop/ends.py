@@ -18,11 +18,12 @@ from pathlib import Path
 from gateway.demo import namespaces
 from gateway.demo.namespaces import Host
 from gateway.programs import Program
+from tests.interop import programs
 
 SOCKETS = Path("/var/run/wireguard")
 OURS = [str(Path(sys.executable).with_name("sallyport-tunnel"))]
 THEIRS = ["wireguard-go"]
-PROGRAMS = {"sallyport": OURS, "wireguard-go": THEIRS}
+PROGRAMS = {"sallyport": OURS, "wireguard-go": THEIRS, **programs.COMMANDS}
 PORT = 51820
 _numbers = itertools.count()
 
