@@ -182,6 +182,7 @@ class SignalRules:
     """The tier to fall to while the provider's security events (CAEP) hold something against the user or the device."""
 
     credential_change: Name | None = None
+    lower_assurance: Name | None = None
     not_compliant: Name | None = None
     medium_risk: Name | None = None
     high_risk: Name | None = None

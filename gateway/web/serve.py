@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import os
 import signal
 import socket
@@ -15,19 +17,27 @@ from urllib.parse import urlsplit
 
 import structlog
 import uvicorn
+from sqlalchemy import Engine
 
 from gateway.access import policies
 from gateway.access.addresses import Pool
+from gateway.access.administrators import Management
 from gateway.access.credentials import TunnelEnd
+from gateway.access.devices import Admission
 from gateway.access.enforcement import Enforcement
+from gateway.access.event_stream import Receiver
+from gateway.access.policies import Applied
 from gateway.access.tunnel import SOCKETS, UapiTunnel
 from gateway.errors import HostError, SettingsError
 from gateway.identity.client_key import ClientKey
 from gateway.identity.http import Egress
 from gateway.identity.oidc import RelyingParty
 from gateway.identity.possession import Prover
+from gateway.identity.tokens import Mint
+from gateway.identity.transmitter import Transmitter
 from gateway.policy.load import load_policy, texts
 from gateway.policy.policy import Policy
+from gateway.policy.stage import Budget
 from gateway.settings import LOOPBACK, Settings
 from gateway.store.engine import open_engine, writing
 from gateway.store.migrate import upgrade
@@ -53,6 +63,7 @@ def serve(settings: Settings, *, policy_dir: Path, issuer: str, self_signed: boo
         gateway = assemble(settings, policy=policy, issuer=issuer, clock=clock)
         with writing(gateway.engine) as db:
             policies.keep(db, policy, files, now=clock.now())
+            gateway.applied.refresh(db, now=clock.now())
         log.info("policy loaded", policy=policy.name, version=policy.version)
         server = _Server(_configuration(gateway, tls), gateway)
         # uvicorn raises the signal again when it has stopped; by then there is nothing left to end.
@@ -75,19 +86,50 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
         mtu=settings.tunnel_mtu,
     )
     tunnel = UapiTunnel(SOCKETS / f"{settings.tunnel_interface}.sock")
+    cookie_key = state.kept_key(settings.state_dir / "cookie.key", os.urandom)
     return Deployment(
         public_url=settings.public_url,
-        admin_group=settings.admin_group,
+        management=_management(settings, policy),
         engine=engine,
         policy=policy,
         provider=provider,
         provider_check=ProviderCheck(provider),
         enforcement=Enforcement(engine, tunnel, end.private_key, end.listen_port),
         tunnel_end=end,
-        cookie_key=state.kept_key(settings.state_dir / "cookie.key", os.urandom),
+        cookie_key=cookie_key,
+        mint=Mint(state.kept_key(settings.state_dir / "token.key", os.urandom), settings.public_url),
         clock=clock,
         entropy=os.urandom,
+        admission=Admission(frozenset(settings.approve_groups), settings.devices_per_user),
+        receiver=_receiver(settings, engine, cookie_key),
         history=timedelta(days=settings.history_days),
+        applied=Applied(
+            policies.signers_of(settings.policy_signers),
+            Budget(settings.breaker_share, settings.breaker_window, settings.breaker_floor),
+        ),
+    )
+
+
+def _management(settings: Settings, policy: Policy) -> Management:
+    tier = settings.admin_tier
+    if tier is not None and tier not in policy.tiers[:-1]:
+        allowed = ", ".join(policy.tiers[:-1])
+        raise SettingsError(f"SALLYPORT_ADMIN_TIER={tier!r}: must be a tier of a session in the policy: {allowed}")
+    return Management(settings.admin_group, settings.operator_group, settings.auditor_group, tier)
+
+
+def _receiver(settings: Settings, engine: Engine, key: bytes) -> Receiver | None:
+    if settings.ssf_issuer is None or settings.ssf_token is None:
+        return None
+    http = Egress.for_issuer(settings.ssf_issuer)
+    return Receiver(
+        engine=engine,
+        transmitter=Transmitter(settings.ssf_issuer, http, settings.ssf_token),
+        delivery=settings.ssf_delivery,
+        push_url=f"{settings.public_url}/security-events",
+        push_secret=hmac.new(key, f"security events of {settings.ssf_issuer}".encode(), hashlib.sha256).hexdigest(),
+        groups_claim=settings.oidc_groups_claim,
+        entropy=os.urandom,
     )
 
 

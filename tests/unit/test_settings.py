@@ -16,16 +16,27 @@ WRONG = {
     "STATE_DIR": ["relative"],
     "DATABASE_URL": ["mysql://x", "sqlite://", "/var/lib/db"],
     "POLICY_DIR": ["/nowhere/policies"],
+    "POLICY_SIGNERS": ["/nowhere/signers"],
+    "BREAKER_SHARE": ["101", "-1", "20%", "x"],
+    "BREAKER_FLOOR": ["-1", "x", "1e3"],
+    "BREAKER_WINDOW": ["10", "0m", "10d", "m", "99999m"],
     "HISTORY_DAYS": ["0", "3651", "-1", "x", "1.5", "٨"],
     "OIDC_ISSUER": ["login.example.com", "http://login.example.com", "https://login.example.com?x=1", "https://x#f"],
     "OIDC_CLIENT_ID": [" "],
     "OIDC_GROUPS_CLAIM": [" "],
     "ADMIN_GROUP": [" "],
+    "OPERATOR_GROUP": [" "],
+    "AUDITOR_GROUP": [" "],
+    "ADMIN_TIER": [" "],
+    "APPROVE_GROUPS": [",", "a,,b", " "],
+    "DEVICES_PER_USER": ["0", "1001", "-1", "x", "1.5", "٨"],
     "TUNNEL_INTERFACE": ["a-name-that-is-too-long", "a/b", "a b", "..", "a:b"],
     "TUNNEL_ENDPOINT": ["gateway.example.com", "gateway.example.com:0", "2001:db8::1"],
     "TUNNEL_ADDRESSES": ["100.96.0.1/16", "10.0.0.0/8,10.1.0.0/16", "100.96.0.0/30", "x", ","],
     "TUNNEL_MTU": ["1279", "65440", "-1", "x", "1420.0"],
     "TRANSFORMS": ["rust", "Python"],
+    "SSF_ISSUER": ["http://events.example", "events.example"],
+    "SSF_DELIVERY": ["Push", "both"],
     "OIDC_PROFILE": ["FAPI2", "fapi"],
     "DEVELOPMENT_PROVIDER": ["0.0.0.0:9400", "192.0.2.1:9400", "example.com:9400"],
 }
@@ -47,7 +58,7 @@ def test_every_setting_with_a_rule_is_in_the_table_above() -> None:
     text = str(refused.value)
     assert text.startswith("SALLYPORT_TYPO is not a setting; known are ")
     known = {name.removeprefix("SALLYPORT_") for name in text.split("known are ")[1].split(", ")}
-    assert known - set(WRONG) == {"TLS_KEY", "OIDC_CLIENT_SECRET"}
+    assert known - set(WRONG) == {"TLS_KEY", "OIDC_CLIENT_SECRET", "SSF_TOKEN"}
 
 
 def test_an_empty_value_is_the_same_as_none() -> None:

@@ -94,7 +94,7 @@ def test_the_document_that_the_tables_below_spoil_is_sound() -> None:
         (but("otherwise: limited", "otherwise: full"), "8:51: checks.fw.otherwise: 'full' is no tier to fall to; allowed are limited, denied"),
         (GOOD + "session: {without_login: gone}\n", "9:26: session.without_login: 'gone' is no tier to fall to; allowed are limited, denied"),
         (GOOD + "signals: {high_risk: gone}\n", "9:22: signals.high_risk: 'gone' is no tier to fall to; allowed are limited, denied"),
-        (GOOD + "signals: {risk: limited}\n", "9:11: signals.risk: is not a key; allowed are credential_change, not_compliant, medium_risk, high_risk"),
+        (GOOD + "signals: {risk: limited}\n", "9:11: signals.risk: is not a key; allowed are credential_change, lower_assurance, not_compliant, medium_risk, high_risk"),
         (GOOD + "session: {check_login: 30s}\n", "9:10: session: has a check_login of 30s; allowed is 1m or more"),
         (but("ports: [tcp/443]", "max_age: 30s"), "4:9: resources.wiki: has a max_age of 30s; allowed is 1m or more"),
         (GOOD + "session: {without_report: gone}\n", "9:27: session.without_report: 'gone' is no tier to fall to; allowed are limited, denied"),
