@@ -12,12 +12,13 @@ bin := $(here)/.venv/bin
 python := $(shell command -v python3.11 || command -v python3)
 pip := $(bin)/pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test lint format bench fuzz lock clean native native-if-possible vectors-if-possible peers-if-possible demo-packages test-packages
+.PHONY: help demo test lint format bench bench-attack fuzz lock clean native native-if-possible vectors-if-possible peers-if-possible demo-packages test-packages
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' $(here)/Makefile
 	echo "make native build the native transforms (needs cargo); make test does it where cargo is installed"
 	echo "make bench  ours against the newest wireguard-go, boringtun and OpenVPN, as ratios (RUNS=5, JSON=file)"
+	echo "make bench-attack  goodput while strangers flood the gateway (RUNS=3)"
 	echo "make fuzz   atheris on the parsers, a minute each (TARGETS, SECONDS_EACH); make test replays what it found"
 	echo "make lint   ruff, mypy and the import contracts alone"
 	echo "make format rewrite the sources in the house format"
@@ -59,6 +60,10 @@ format: $(here)/.venv/.dev
 bench: test-packages $(here)/.venv/.dev native-if-possible
 	@command -v iperf3 >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends iperf3 >/dev/null
 	cd $(here) && exec $(bin)/python -m tests.bench $(if $(RUNS),--runs $(RUNS)) $(if $(JSON),--json $(JSON))
+
+bench-attack: test-packages $(here)/.venv/.dev native-if-possible
+	@command -v iperf3 >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends iperf3 >/dev/null
+	cd $(here) && exec $(bin)/python -m tests.bench.attack $(if $(RUNS),--runs $(RUNS))
 
 fuzz: $(here)/.venv/.dev
 	@$(bin)/python -c "import atheris" 2>/dev/null || $(pip) install --only-binary :all: "atheris>=3.0.0"
