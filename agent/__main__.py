@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from agent import answers
+from agent.addresses import Addresses
 from agent.client import Gateway, origin
 from agent.collect import Collection, antivirus
 from agent.errors import AgentError
+from agent.footprint import Footprint
 from agent.login import log_in
 from agent.run import Agent
 from agent.state import State
@@ -66,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--interface", default=INTERFACE, help=f"name of the tunnel's interface, {INTERFACE}")
     run.add_argument("--backend", choices=BACKENDS, help="take this WireGuard and no other")
     run.set_defaults(run=_run)
+
+    down = commands.add_parser("down", help="put back what an agent that was killed has left: routes, blocks, DNS")
+    down.set_defaults(run=_down)
 
     status = commands.add_parser("status", help="connected or not, the tier, what is wrong and how to fix it")
     status.add_argument("--json", action="store_true", help="for programs")
@@ -122,9 +127,10 @@ def _tell(url: str) -> None:
 def _run(parsed: argparse.Namespace, state: State) -> int:
     enrolment = state.enrolment()
     with state.alone():
-        gateway = Gateway(enrolment.gateway, state.key(), state.authority())
+        addresses = Addresses(state.folder / "addresses.json")
+        gateway = Gateway(enrolment.gateway, state.key(), state.authority(), addresses=addresses)
         watches = Watches(_clamd_sockets(), login=state.enrolment_file)
-        tunnel = Tunnel(parsed.interface, parsed.backend)
+        tunnel = Tunnel(parsed.interface, parsed.backend, Footprint(state.folder))
         board = StatusBoard(state, enrolment, tunnel, watches.missing)
         agent = Agent(gateway, Collection(_clamd_sockets()), watches, tunnel, board, say=_say)
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -132,6 +138,14 @@ def _run(parsed: argparse.Namespace, state: State) -> int:
         agent.run()
         watches.close()
         gateway.close()
+    return 0
+
+
+def _down(_parsed: argparse.Namespace, state: State) -> int:
+    if state.running():
+        raise AgentError("the agent runs: stop it first, then nothing is left to put back")
+    with state.alone():
+        Footprint(state.folder).clear()
     return 0
 
 

@@ -24,6 +24,8 @@ from agent.watch import Watches
 
 LOGIN_POLL: Final = 30.0
 """Seconds between two tries while only a person can help; what they do on this machine is noticed at once."""
+DISTURBING: Final = frozenset({"firewall", "names"})
+"""Changes with which another program may have taken the protection away."""
 FIRST_FACTS_WITHIN: Final = 30.0
 """Seconds that the first report waits for slow collectors; later ones carry what they found."""
 
@@ -47,6 +49,7 @@ class Agent:
         self._board = board
         self._say = say
         self._stopped = False
+        self._disturbed = False
         self._failures = 0
         self._end = ""
         self._events: list[tuple[str, str, dict[str, Any]]] = []
@@ -62,13 +65,15 @@ class Agent:
 
     def run(self) -> None:
         """Keep a session until `stop`; then leave the gateway and take the tunnel down."""
+        self._board.publish("starting")
         try:
+            self._tunnel.recover()
             self._posture.everything()
             self._await_first_facts()
             while not self._stopped:
                 self._attempt()
         finally:
-            self._tunnel.down()
+            self._tunnel.end()
 
     def _await_first_facts(self) -> None:
         until = boottime() + FIRST_FACTS_WITHIN
@@ -89,10 +94,10 @@ class Agent:
 
     def _refused(self, problem: Problem) -> None:
         if problem.code in ("login-required", "device-unknown"):
-            self._tunnel.down()
+            self._tunnel.down(for_a_person=True)
             self._pause("login-required", "run sallyport-agent login", LOGIN_POLL)
         elif problem.code == "denied":
-            self._tunnel.down()
+            self._tunnel.down(for_a_person=True)
             self._pause("denied", str(problem), LOGIN_POLL)
         else:
             state = "ended" if problem.code == "session-ended" else "refused"
@@ -111,7 +116,9 @@ class Agent:
 
     def _wait(self, seconds: float) -> tuple[frozenset[str], bool]:
         """Wait for a change, and take everything that came. Gives what changed, and whether facts are other ones now."""
+        self._mend()
         changed = self._watches.wait(seconds)
+        self._disturbed |= bool(changed & DISTURBING)
         news = self._posture.refresh(changed)
         if "antivirus" in changed:
             self._watches.follow_antivirus()
@@ -123,6 +130,13 @@ class Agent:
             elif kind == "event":
                 self._events.append(value)
         return changed, news
+
+    def _mend(self) -> None:
+        """Put back what was taken from the protection; the report of the change is out by now and did not wait for it."""
+        if self._disturbed:
+            self._disturbed = False
+            for line in self._tunnel.footprint.mend():
+                self._say(line)
 
     def _live(self, conversation: Conversation) -> None:
         """One session, from the first report to its end."""

@@ -81,9 +81,9 @@ class State:
             members = json.loads(self._status.read_bytes())
         except (OSError, ValueError, RecursionError):
             return None
-        return members if isinstance(members, dict) and self._running() else None
+        return members if isinstance(members, dict) and self.running() else None
 
-    def _running(self) -> bool:
+    def running(self) -> bool:
         """Whether an agent holds the lock."""
         try:
             with (self.folder / "lock").open("rb") as lock:

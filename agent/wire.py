@@ -102,7 +102,8 @@ class TunnelConfig:
     """The tunnel half of a credential: the agent's end of WireGuard.
 
     `addresses` are CIDR strings of our end, `endpoint` is `host:port`, `routes` are the CIDRs to send into the tunnel
-    (also the peer's allowed IPs), `keepalive` is in seconds.
+    (also the peer's allowed IPs), `keepalive` is in seconds. `dns` are the name servers behind the tunnel, each inside a
+    route; `domains` are the names to ask them for, `.` for all. Gateways before these two do not send them.
     """
 
     public_key: str
@@ -111,9 +112,12 @@ class TunnelConfig:
     routes: tuple[str, ...]
     mtu: int
     keepalive: int
+    dns: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "addresses": list(self.addresses), "routes": list(self.routes)}
+        lists = ("addresses", "routes", "dns", "domains")
+        return {name: list(value) if name in lists else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, members: Mapping[str, Any]) -> TunnelConfig:
@@ -125,4 +129,6 @@ class TunnelConfig:
             routes=tuple(str(r) for r in members["routes"]),
             mtu=int(members["mtu"]),
             keepalive=int(members["keepalive"]),
+            dns=tuple(str(server) for server in members.get("dns", ())),
+            domains=tuple(str(domain) for domain in members.get("domains", ())),
         )

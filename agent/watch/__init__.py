@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from agent.collect import antivirus, patches, system
 from agent.collect.reading import Unreadable
+from agent.names import RESOLV_CONF
 from agent.watch.files import FileWatch
 from agent.watch.netfilter import FirewallWatch
 from agent.watch.process import ProcessWatch
@@ -43,7 +44,9 @@ class Watches:
         self._process: ProcessWatch | None = None
         self.missing: list[str] = []
         self._try("nftables", FirewallWatch)
-        self._try("files", lambda: FileWatch({**watched_files(clamd_sockets), "login": [login]}))
+        self._try(
+            "files", lambda: FileWatch({**watched_files(clamd_sockets), "login": [login], "names": [RESOLV_CONF]})
+        )
         self.follow_antivirus()
 
     def _try(self, name: str, make: Callable[[], Watch]) -> None:

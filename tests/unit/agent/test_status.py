@@ -12,6 +12,7 @@ import pytest
 from agent import answers
 from agent.answers import Finding, Resource, Verdict
 from agent.errors import AgentError
+from agent.footprint import Footprint
 from agent.state import State
 from agent.status import WORDS, StatusBoard, changes, connected, explained, picture
 from agent.tunnel import HANDSHAKE_FRESH, Tunnel, parse_dump
@@ -103,7 +104,7 @@ def test_a_grace_says_until_when_and_a_warning_that_it_is_one() -> None:
 def board(tmp_path: Path) -> tuple[StatusBoard, State]:
     state = State(tmp_path)
     return StatusBoard(
-        state, Enrolment("https://gateway.example", "device", "alice"), Tunnel("spx", None), ["x"]
+        state, Enrolment("https://gateway.example", "device", "alice"), Tunnel("spx", None, Footprint(tmp_path)), ["x"]
     ), state
 
 
@@ -140,11 +141,11 @@ def test_a_backend_that_is_none_is_one_clear_error() -> None:
     with pytest.raises(
         AgentError, match="nonsense is not installed; install one of kernel, sallyport-tunnel, wireguard-go"
     ):
-        Tunnel("spx", "nonsense")
+        Tunnel("spx", "nonsense", Footprint(Path()))
 
 
 def test_an_interface_that_was_never_made_is_not_lost() -> None:
-    assert not Tunnel("spx", None).lost()
+    assert not Tunnel("spx", None, Footprint(Path())).lost()
 
 
 DUMP = (
