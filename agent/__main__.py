@@ -16,7 +16,8 @@ from typing import Final
 from agent import answers
 from agent.addresses import Addresses
 from agent.client import Gateway, origin
-from agent.collect import Collection, antivirus
+from agent.collect import Collection
+from agent.collect.linux import antivirus
 from agent.errors import AgentError
 from agent.footprint import Footprint
 from agent.login import log_in

@@ -58,6 +58,8 @@ class Verdict:
     lease_ms: int
     heartbeat_ms: int
     policy_version: str
+    trace: str = ""
+    """The gateway's name for this decision; none from an older gateway."""
 
     @property
     def refused(self) -> list[Finding]:
@@ -80,6 +82,7 @@ def verdict(members: object) -> Verdict:
         lease_ms=_whole(given, "lease_ms", 0, 24 * 3600 * 1000),
         heartbeat_ms=_whole(given, "heartbeat_ms", 1000, 24 * 3600 * 1000),
         policy_version=text(given, "policy_version"),
+        trace=text({"trace": "", **given}, "trace"),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Any, Final
 
 from agent.collect import SLOW, Collection
 from agent.wire import Fact
@@ -17,18 +17,23 @@ LIVELY: Final = ("firewall", "antivirus")
 class Posture:
     """The facts. Slow collectors work in threads of their own and hand in what they found."""
 
-    def __init__(self, collection: Collection, hand_in: Callable[[dict[str, Fact]], None]) -> None:
-        """`hand_in` is called by another thread; the main one then calls `update`."""
-        self.facts: dict[str, Fact] = {}
+    def __init__(self, collection: Collection, hand_in: Callable[[str, dict[str, Fact]], None]) -> None:
+        """`hand_in` is called by another thread, with the collector and its facts; the main one then calls `finished`."""
+        self._found: dict[str, dict[str, Fact]] = {}
         self._collection = collection
         self._hand_in = hand_in
         self._busy: set[str] = set()
         self._again: set[str] = set()
 
     @property
+    def facts(self) -> dict[str, Fact]:
+        """What is known now."""
+        return {name: fact for found in self._found.values() for name, fact in found.items()}
+
+    @property
     def complete(self) -> bool:
         """Whether every collector has been heard, the slow ones too."""
-        return bool(self.facts) and not self._busy
+        return bool(self._found) and not self._busy
 
     def refresh(self, names: Iterable[str]) -> bool:
         """Ask these collectors. Says whether one of their facts has another value now; slow ones hand theirs in later."""
@@ -37,25 +42,27 @@ class Posture:
             if name in SLOW:
                 self._begin(name)
             elif name in self._collection.names:
-                news |= self.update(self._collection.collect(name, now=time.time()))
+                news |= self._take(name, self._collection.collect(name, now=time.time()))
         return news
 
     def everything(self) -> bool:
         """Ask all collectors."""
         return self.refresh(self._collection.names)
 
-    def update(self, facts: dict[str, Fact]) -> bool:
-        """Take facts. Says whether one of them has another value now."""
-        known = {name: (fact.value, fact.absent) for name, fact in self.facts.items()}
-        self.facts |= facts
-        return any(known.get(name) != (fact.value, fact.absent) for name, fact in facts.items())
-
-    def finished(self, name: str) -> None:
-        """A slow collector has handed in; what changed while it worked makes it work once more."""
+    def finished(self, name: str, facts: dict[str, Fact]) -> bool:
+        """Take what a slow collector handed in; what changed while it worked makes it work once more. Says as `refresh`."""
+        news = self._take(name, facts)
         self._busy.discard(name)
         if name in self._again:
             self._again.discard(name)
             self._begin(name)
+        return news
+
+    def _take(self, name: str, facts: dict[str, Fact]) -> bool:
+        """What a collector states now takes the place of all that it has stated before."""
+        known = self._found.get(name, {})
+        self._found[name] = facts
+        return _values(known) != _values(facts)
 
     def _begin(self, name: str) -> None:
         if name in self._busy:
@@ -64,6 +71,10 @@ class Posture:
         self._busy.add(name)
 
         def work() -> None:
-            self._hand_in(self._collection.collect(name, now=time.time()))
+            self._hand_in(name, self._collection.collect(name, now=time.time()))
 
         threading.Thread(target=work, name=name, daemon=True).start()
+
+
+def _values(facts: dict[str, Fact]) -> dict[str, tuple[Any, str | None]]:
+    return {name: (fact.value, fact.absent) for name, fact in facts.items()}

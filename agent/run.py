@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from agent import answers
 from agent.client import Gateway
-from agent.collect import SLOW, Collection
+from agent.collect import Collection
 from agent.conversation import Conversation
 from agent.errors import AgentError, Nonsense, Problem
 from agent.inbox import Inbox, follow_events
@@ -55,7 +55,7 @@ class Agent:
         self._events: list[tuple[str, str, dict[str, Any]]] = []
         self._asleep = SleepDetector(boottime=boottime(), monotonic=time.monotonic())
         self.inbox = Inbox()
-        self._posture = Posture(collection, lambda facts: self.inbox.put("facts", facts))
+        self._posture = Posture(collection, lambda name, facts: self.inbox.put("facts", (name, facts)))
         watches.add(self.inbox.fileno(), self.inbox.drain)
 
     def stop(self) -> None:
@@ -124,9 +124,7 @@ class Agent:
             self._watches.follow_antivirus()
         for kind, value in self.inbox.take():
             if kind == "facts":
-                news |= self._posture.update(value)
-                for name in SLOW:
-                    self._posture.finished(name)
+                news |= self._posture.finished(*value)
             elif kind == "event":
                 self._events.append(value)
         return changed, news

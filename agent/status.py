@@ -103,7 +103,7 @@ def picture(status: Mapping[str, Any], verdict: Verdict | None, peer: PeerState 
         yield f"problem   {status['problem']}"
     if verdict is None:
         return
-    yield f"tier      {verdict.tier}"
+    yield f"tier      {verdict.tier}" + (f" (decision {verdict.trace})" if verdict.trace else "")
     for resource in verdict.resources:
         where = ", ".join(resource.destinations)
         yield f"reaches   {resource.name}: {where} {' '.join(resource.ports)}".rstrip()

@@ -21,7 +21,7 @@ Hostile datagrams are not errors: they are counted as a `gateway.packet.drop.Dro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class GatewayError(Exception):
@@ -34,12 +34,13 @@ class SettingsError(GatewayError):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """A place in a file, counted from 1, and what is wrong there."""
+    """A place in a file, counted from 1, and what is wrong there. `source` is the line as it stands in the file."""
 
     file: str
     line: int
     column: int
     text: str
+    source: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}: {self.text}"

@@ -37,6 +37,7 @@ class Settings:
     oidc_client_id: str
     oidc_client_secret: str | None
     oidc_groups_claim: str
+    oidc_profile: str
     tunnel_interface: str
     tunnel_endpoint: tuple[str, int]
     tunnel_addresses: tuple[Network, ...]
@@ -64,6 +65,7 @@ class Settings:
             oidc_client_id=read("OIDC_CLIENT_ID", "sallyport", _text),
             oidc_client_secret=read.optional("OIDC_CLIENT_SECRET", _text),
             oidc_groups_claim=read("OIDC_GROUPS_CLAIM", "groups", _text),
+            oidc_profile=read("OIDC_PROFILE", "oidc", _profile),
             tunnel_interface=read("TUNNEL_INTERFACE", "sallyport0", _interface_name),
             tunnel_endpoint=read("TUNNEL_ENDPOINT", "127.0.0.1:51820", _host_port),
             tunnel_addresses=read("TUNNEL_ADDRESSES", "100.96.0.0/16,fd53:616c:6c79::/64", _networks),
@@ -163,6 +165,12 @@ def _issuer(text: str) -> str:
         raise ValueError("must be the provider's issuer URL, letter for letter, for example https://login.example.com")
     if url.scheme == "http" and url.hostname not in LOOPBACK:
         raise ValueError("must be https, except on a loopback address")
+    return text
+
+
+def _profile(text: str) -> str:
+    if text not in ("oidc", "fapi2"):
+        raise ValueError("must be oidc or fapi2")
     return text
 
 

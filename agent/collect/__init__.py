@@ -3,41 +3,51 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from agent.collect import antivirus, disk, firewall, patches, system
-from agent.collect.reading import Unreadable, absent, stated
-from agent.wire import AGENT_VERSION, Fact
+from agent.collect import custom, files, local, own
+from agent.collect.linux import COLLECTORS, antivirus
+from agent.collect.linux import run as run_sealed
+from agent.collect.reading import Unreadable, absent
+from agent.wire import Fact
 
-_MODULES: Final[Mapping[str, ModuleType]] = {
-    "system": system,
-    "disk": disk,
-    "antivirus": antivirus,
-    "firewall": firewall,
-    "patches": patches,
-}
-SLOW: Final = frozenset({"patches"})
+SLOW: Final = frozenset({"patches", "custom"})
 """Collectors that take seconds: they run beside the others."""
+Collect = Callable[..., dict[str, Fact]]
 
 
 class Collection:
-    """The collectors of one agent."""
+    """The collectors of one agent, on the platform that it runs on."""
 
-    def __init__(self, clamd_sockets: Sequence[Path] = antivirus.SOCKETS) -> None:
-        self._collect: dict[str, Callable[..., dict[str, Fact]]] = {
-            name: module.collect for name, module in _MODULES.items()
-        }
+    def __init__(self, clamd_sockets: Sequence[Path] = antivirus.SOCKETS, listed: Path | None = None) -> None:
+        """`listed` is the list of what this device's administrator adds (`local.py`)."""
+        self._platform = sys.platform
+        self._listed = listed or local.LOCATIONS[self._platform]
+        modules: Mapping[str, ModuleType] = COLLECTORS
+        self._expected: dict[str, Sequence[str]] = {name: module.FACTS for name, module in modules.items()}
+        self._collect: dict[str, Collect] = {name: module.collect for name, module in modules.items()}
         self._collect["antivirus"] = functools.partial(antivirus.collect, clamd_sockets)
-        self.names = (*self._collect, "agent")
+        self._collect["certificates"] = self._certificates(self._collect["certificates"])
+        for name, expected, collect in (
+            ("files", files.FACTS, self._files),
+            ("custom", (), self._custom),
+            ("agent", own.FACTS, own.collect),
+        ):
+            self._expected[name], self._collect[name] = expected, collect
+        self.names = tuple(self._collect)
+
+    @property
+    def facts(self) -> frozenset[str]:
+        """Every fact that is stated, with a value or without; those that the device's list adds are not among them."""
+        return frozenset(name for expected in self._expected.values() for name in expected)
 
     def collect(self, name: str, *, now: float) -> dict[str, Fact]:
         """Read the facts of one collector. `now` is Unix time in seconds."""
-        if name == "agent":
-            return stated("sallyport-agent", now, agent__version=AGENT_VERSION)
-        expected: Sequence[str] = _MODULES[name].FACTS
+        expected = self._expected[name]
         try:
             return self._collect[name](now=now)
         except Unreadable as error:
@@ -48,3 +58,13 @@ class Collection:
     def everything(self, *, now: float) -> dict[str, Fact]:
         """Read all facts, one collector after the other."""
         return {key: fact for name in self.names for key, fact in self.collect(name, now=now).items()}
+
+    def _certificates(self, collect: Collect) -> Collect:
+        return lambda *, now: collect(local.load(self._listed).certificates, now=now)
+
+    def _files(self, *, now: float) -> dict[str, Fact]:
+        usual = files.USUAL[self._platform]
+        return files.collect((*usual, *local.load(self._listed).files), now=now)
+
+    def _custom(self, *, now: float) -> dict[str, Fact]:
+        return custom.collect(local.load(self._listed).custom, run_sealed, now=now)

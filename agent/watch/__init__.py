@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from agent.collect import antivirus, patches, system
+from agent.collect.linux import antivirus, system
+from agent.collect.linux.packages.apt import APT
 from agent.collect.reading import Unreadable
 from agent.names import RESOLV_CONF
 from agent.watch.files import FileWatch
@@ -106,6 +107,6 @@ def watched_files(clamd_sockets: Sequence[Path]) -> Mapping[str, Sequence[Path]]
     """Which files and folders each collector depends on."""
     return {
         "system": system.RELEASE,
-        "patches": (DPKG_STATUS, *RPM_DATABASE, *patches.APT_STAMPS),
+        "patches": (DPKG_STATUS, *RPM_DATABASE, *map(Path, APT.lists)),
         "antivirus": (SIGNATURES, *clamd_sockets),
     }

@@ -17,11 +17,12 @@ from gateway.access import audit, sessions
 from gateway.access.audit import Event
 from gateway.access.sessions import EndReason
 from gateway.errors import Malformed, Unauthenticated, Unavailable
+from gateway.identity.kinds import PROVIDER_AGE
 from gateway.identity.oidc import VerifiedLogin
-from gateway.identity.verify import OLDEST, VerifiedLogout
+from gateway.identity.verify import VerifiedLogout
 from gateway.store import tables
 
-RETENTION = OLDEST + timedelta(minutes=1)
+RETENTION = PROVIDER_AGE + timedelta(minutes=1)
 """Counted from `iat`; must outlive the age at which a logout token or an ID token is accepted."""
 
 MOST_LOGOUTS = 100_000

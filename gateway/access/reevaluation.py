@@ -10,6 +10,7 @@ from sqlmodel import Session, col, select
 
 from gateway.access import sessions
 from gateway.access.sessions import EndReason
+from gateway.policy.plan import idle
 from gateway.policy.policy import Policy
 from gateway.store import tables
 
@@ -32,7 +33,7 @@ def reevaluate(db: Session, policy: Policy, session: str, *, now: datetime) -> b
     found = db.get(tables.Session, session)
     if found is None or found.live_device is None:
         return False
-    over = _over(found, policy, now=now)
+    over = over_by(found, policy, now=now)
     if over is not None:
         sessions.end(db, found, over, now=now)
         return True
@@ -44,9 +45,13 @@ def reevaluate(db: Session, policy: Policy, session: str, *, now: datetime) -> b
         return True
 
 
-def _over(session: tables.Session, policy: Policy, *, now: datetime) -> EndReason | None:
-    if session.expires_at <= now:
-        return EndReason.EXPIRED
-    if session.lease_until <= now:
-        return EndReason.SILENT
-    return EndReason.IDLE if session.active_at + policy.session.idle <= now else None
+def over_by(session: tables.Session, policy: Policy, *, now: datetime) -> EndReason | None:
+    """Give why the session's time is over, or None."""
+    if ended_by_time(session, now=now):
+        return EndReason.EXPIRED if session.expires_at <= now else EndReason.SILENT
+    return EndReason.IDLE if idle(session.active_at, policy, now=now) else None
+
+
+def ended_by_time(session: tables.Session, *, now: datetime) -> bool:
+    """Say whether the session is over whatever the policy says."""
+    return session.expires_at <= now or session.lease_until <= now

@@ -10,19 +10,23 @@ import enum
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
 from sqlmodel import Session, col, select
 
 from agent.wire import Fact
-from gateway.access import audit, verdicts
+from gateway.access import audit, history, verdicts
 from gateway.access.addresses import release
 from gateway.access.audit import GATEWAY, Event
 from gateway.access.identifiers import Entropy, is_identifier, new_identifier
 from gateway.errors import Conflict, NotFound, Unauthenticated
 from gateway.identity.device import VerifiedReport
-from gateway.policy.engine import decide
+from gateway.policy import record
 from gateway.policy.model import Posture, Subject
 from gateway.policy.policy import Policy
+from gateway.policy.question import Question
 from gateway.store import tables
+
+log = structlog.get_logger()
 
 
 class EndReason(enum.StrEnum):
@@ -50,7 +54,8 @@ def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: E
         end(db, before, EndReason.REPLACED, now=now)
         db.flush()  # `live_device` is UNIQUE: the old row lets go before the new one takes it
     subject = Subject(login.user, frozenset(login.groups), device)
-    decision = decide(policy, subject, None, now=now, failing_since=_failing_since(db, device))
+    asked = Question(subject, None, now, _failing_since(db.get(tables.Posture, device)))
+    decision = asked.answered(policy)
     session = tables.Session(
         id=new_identifier(entropy),
         device=device,
@@ -67,9 +72,10 @@ def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: E
     )
     session.due_at = _due(session, policy)
     db.add(session)
-    audit.record(
-        db, Event.SESSION_BEGAN, now=now, actor=login.user, device=device, session=session.id, tier=session.tier
-    )
+    db.flush()  # its history refers to it
+    history.write(db, session, asked, decision, None)
+    told = {"device": device, "session": session.id, "tier": session.tier, "trace": session.trace}
+    audit.record(db, Event.SESSION_BEGAN, now=now, actor=login.user, **told)
     return session
 
 
@@ -93,16 +99,27 @@ def report(
     session.nonce = new_identifier(entropy)
     session.lease_until = min(now + policy.session.lease, session.expires_at)
     posture = Posture(said.facts, datetime.fromtimestamp(said.issued_at, UTC), now)
-    _keep_posture(db, session, posture)
-    judge(db, policy, session, posture, now=now)
+    changed = _keep_posture(db, session, posture)
+    judge(db, policy, session, posture, now=now, changed=changed)
     return session
 
 
-def judge(db: Session, policy: Policy, session: tables.Session, posture: Posture | None, *, now: datetime) -> bool:
-    """Decide again about a live session. Says whether the verdict has changed; a denied session ends."""
+def judge(
+    db: Session,
+    policy: Policy,
+    session: tables.Session,
+    posture: Posture | None,
+    *,
+    now: datetime,
+    changed: tables.Members | None = None,
+) -> bool:
+    """Decide again about a live session. Says whether the verdict has changed; a denied session ends.
+
+    `changed` are the facts that are news since the last decision.
+    """
     before = (session.tier, session.findings, session.resources, session.valid_until)
     failing = _failing(session.findings)
-    _judge(db, policy, session, posture, now=now)
+    _judge(db, policy, session, posture, now=now, changed=changed or {})
     if session.tier != before[0] or _failing(session.findings) != failing:
         _record_change(db, policy, session, before[0], now=now)
     if session.tier == policy.denied:
@@ -167,11 +184,23 @@ def live_peer(db: Session, session: str) -> tables.Peer | None:
 
 def latest_posture(db: Session, session: tables.Session) -> Posture | None:
     """Give the posture that this session has reported. Raises ValueError when the row does not hold facts."""
-    row = db.get(tables.Posture, session.device)
+    return posture_of(session, db.get(tables.Posture, session.device))
+
+
+def posture_of(session: tables.Session, row: tables.Posture | None) -> Posture | None:
+    """Read the posture row of the session's device. None: this session has not reported. Raises ValueError as above."""
     if row is None or row.session != session.id:
         return None
     facts = {name: Fact.from_json(members) for name, members in row.facts.items()}
     return Posture(facts, row.observed_at, row.received_at)
+
+
+def question(
+    session: tables.Session, posture: Posture | None, row: tables.Posture | None, *, now: datetime
+) -> Question:
+    """Put together what is decided about a live session: by `judge`, and by whoever wants to know what it would decide."""
+    subject = Subject(session.user, frozenset(session.groups), session.device)
+    return Question(subject, posture, now, _failing_since(row))
 
 
 def _find(db: Session, session: str) -> tables.Session:
@@ -193,18 +222,29 @@ def _logins(db: Session, device: str) -> list[tables.Login]:
     return list(db.exec(rows).all())
 
 
-def _judge(db: Session, policy: Policy, session: tables.Session, posture: Posture | None, *, now: datetime) -> None:
-    subject = Subject(session.user, frozenset(session.groups), session.device)
-    decision = decide(policy, subject, posture, now=now, failing_since=_failing_since(db, session.device))
-    session.sqlmodel_update(verdicts.kept(decision, policy))
-    session.due_at = _due(session, policy)
+def _judge(
+    db: Session,
+    policy: Policy,
+    session: tables.Session,
+    posture: Posture | None,
+    *,
+    now: datetime,
+    changed: tables.Members,
+) -> None:
     row = db.get(tables.Posture, session.device)
+    asked = question(session, posture, row, now=now)
+    decision = asked.answered(policy)
+    before = verdicts.seen(session)
+    session.sqlmodel_update(verdicts.kept(decision, policy))
+    if record.worth_a_row(changed) or verdicts.seen(session) != before:
+        known = row.facts if row is not None and posture is not None else {}
+        history.write(db, session, asked, decision, {**record.volatile(known), **changed})
+    session.due_at = _due(session, policy)
     if row is not None:
         row.failing_since = {check: since.timestamp() for check, since in decision.failing_since.items()}
 
 
-def _failing_since(db: Session, device: str) -> dict[str, datetime]:
-    row = db.get(tables.Posture, device)
+def _failing_since(row: tables.Posture | None) -> dict[str, datetime]:
     return {check: datetime.fromtimestamp(at, UTC) for check, at in (row.failing_since if row else {}).items()}
 
 
@@ -214,7 +254,8 @@ def _due(session: tables.Session, policy: Policy) -> datetime:
     return min([*instants, session.valid_until] if session.valid_until else instants)
 
 
-def _keep_posture(db: Session, session: tables.Session, posture: Posture) -> None:
+def _keep_posture(db: Session, session: tables.Session, posture: Posture) -> tables.Members:
+    """Keep the report. Gives the facts that are news to this session."""
     said: dict[str, Any] = {
         "session": session.id,
         "facts": {name: fact.to_json() for name, fact in posture.facts.items()},
@@ -222,8 +263,10 @@ def _keep_posture(db: Session, session: tables.Session, posture: Posture) -> Non
         "received_at": posture.received_at,
     }
     row = db.get(tables.Posture, session.device)
+    changed = record.news(row.facts if row and row.session == session.id else {}, said["facts"])
     db.add(row.sqlmodel_update(said) if row else tables.Posture(device=session.device, **said))
     db.flush()
+    return changed
 
 
 def _record_change(db: Session, policy: Policy, session: tables.Session, tier: str, *, now: datetime) -> None:
@@ -240,7 +283,9 @@ def _record_change(db: Session, policy: Policy, session: tables.Session, tier: s
         before=tier,
         findings=[{k: f[k] for k in ("check", "reason", "effective")} for f in session.findings],
         policy=session.policy_version,
+        trace=session.trace,
     )
+    log.info("verdict changed", session=session.id, before=tier, tier=session.tier, trace=session.trace)
 
 
 def _failing(findings: list[tables.Members]) -> set[tuple[str, bool]]:

@@ -24,6 +24,19 @@ def kept(decision: Decision, policy: Policy) -> dict[str, Any]:
     }
 
 
+def seen(session: tables.Session) -> tuple[Any, ...]:
+    """Give what of a verdict is worth a row in the history when it changes: everything but for how long it holds."""
+    return (
+        session.tier,
+        session.findings,
+        session.resources,
+        session.permits,
+        session.routes,
+        session.rate,
+        session.policy_version,
+    )
+
+
 def verdict(session: tables.Session, *, now: datetime, lease: timedelta) -> dict[str, Any]:
     """Tell the agent where it stands: tier, all findings with their fixes, what it reaches, for how long."""
     return {
@@ -36,6 +49,7 @@ def verdict(session: tables.Session, *, now: datetime, lease: timedelta) -> dict
         "heartbeat_ms": _milliseconds(lease) // 3,
         "valid_until": session.valid_until.timestamp() if session.valid_until else None,
         "policy_version": session.policy_version,
+        "trace": session.trace,
     }
 
 

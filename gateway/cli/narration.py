@@ -12,7 +12,7 @@ from typing import Any
 
 from agent.wire import Fact
 from gateway.policy import durations, trial
-from gateway.policy.engine import Judgement
+from gateway.policy.judgement import Judgement
 from gateway.policy.model import Finding
 from gateway.policy.story import Event, Story
 

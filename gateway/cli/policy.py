@@ -1,4 +1,4 @@
-"""`sallyport policy`: begin, check, test and explain policies, and print their JSON Schema. No gateway is needed."""
+"""`sallyport policy`: begin, check, test, plan and explain policies. Only `plan`, `snapshot` and `replay` look at a gateway's database."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from gateway.cli import explain, narration, shipped
+from gateway.cli import explain, fleet, narration, plan, replay, shipped
 from gateway.errors import PolicyError, Problem
 from gateway.policy import schema, trial
 from gateway.policy.load import load_policy
 from gateway.policy.model import Decision, Finding
+from gateway.policy.plan import planned
 from gateway.policy.policy import Policy
 from gateway.policy.suite import Case, fixtures_beside, load_fixtures
 from gateway.policy.trial import Trial
@@ -33,6 +34,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     explained = _add(commands, "explain", run_explain, "tell one decision: why, what would be better, what comes next")
     explain.configure(explained)
     explained.set_defaults(refuse=explained.error)
+    plan.configure(
+        _add(commands, "plan", run_plan, "say what the policy would do to every live session, and gate on it")
+    )
+    replay_purpose = (
+        "say what the policy would have done over recorded time, and whether it decides again what it decided"
+    )
+    replay.configure(_add(commands, "replay", run_replay, replay_purpose))
+    snapshot_purpose = "write the live fleet to a file, to plan against where no gateway is"
+    snapshot = commands.add_parser("snapshot", help=snapshot_purpose, description=snapshot_purpose)
+    snapshot.add_argument("file", type=Path, metavar="FILE", help="a new file; it will hold users and facts")
+    snapshot.set_defaults(run=run_snapshot)
     init_purpose = "write a commented policy for a small company, with fixtures, to begin with; nothing is overwritten"
     init = commands.add_parser("init", help=init_purpose, description=init_purpose)
     init.add_argument("policy", type=Path, metavar="DIR", help="a new folder, which also names the policy")
@@ -85,6 +97,41 @@ def run_explain(arguments: argparse.Namespace) -> int:
         _print_json(narration.as_json(told))
     else:
         print("\n".join(narration.as_text(told)))
+    return 0
+
+
+def run_plan(arguments: argparse.Namespace) -> int:
+    """Plan the policy. Status 0 within the limits, 1 when one is exceeded or the policy is not sound."""
+    try:
+        policy = load_policy(arguments.policy)
+    except PolicyError as error:
+        return _unsound(error, as_json=arguments.json)
+    with fleet.opened(arguments.against) as (at, sessions):
+        made = planned(policy, sessions, at=at)
+    held = plan.gates(arguments, made)
+    if arguments.json:
+        _print_json(plan.as_json(made, arguments.against, held))
+    else:
+        print("\n".join(plan.as_text(made, arguments.against, held)))
+    return 1 if any(gate["exceeded"] for gate in held) else 0
+
+
+def run_replay(arguments: argparse.Namespace) -> int:
+    """Replay the record. Status 0 whatever was lost, 1 when a verdict of this very policy does not come out again."""
+    try:
+        policy, done = replay.run(arguments)
+    except PolicyError as error:
+        return _unsound(error, as_json=arguments.json)
+    if arguments.json:
+        _print_json(replay.as_json(policy, done))
+    else:
+        print("\n".join(replay.as_text(policy, done)))
+    return 1 if done.differing else 0
+
+
+def run_snapshot(arguments: argparse.Namespace) -> int:
+    count = fleet.save(arguments.file)
+    print(f"wrote {arguments.file}: {count} live session{'' if count == 1 else 's'}")
     return 0
 
 

@@ -22,6 +22,9 @@ LONGEST_LIFETIME = timedelta(days=31)
 LONGEST_TEXT = 255
 """OIDC Core 2: `sub` must not exceed 255 ASCII characters."""
 
+LATEST_INSTANT = 253_402_300_799
+"""The last second of the year 9999: what a datetime can hold."""
+
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 
 HASHES = {"256": hashlib.sha256, "384": hashlib.sha384, "512": hashlib.sha512, "DSA": hashlib.sha512}
@@ -38,21 +41,29 @@ class Broken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the token must say. `algorithms` are those that the provider announces; the rest is for ID tokens alone."""
+    """What the token must say. `algorithms` are those that its issuer announces; of the rest each kind needs its own.
+
+    `nonce` is an ID token's; a DPoP proof has one of `nonces`, `method`, `url` and, where it is known, `holder`.
+    """
 
     issuer: str
     audience: str
     algorithms: frozenset[str]
     nonce: str = ""
     access_token: str | None = None
+    method: str = ""
+    url: str = ""
+    holder: str | None = None
+    nonces: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """Claims whose signature holds, and the algorithm that it was made with."""
+    """Claims whose signature holds, the algorithm that it was made with, and whose own key in the header it was."""
 
     claims: Mapping[str, Any]
     algorithm: str
+    holder: str | None = None
 
 
 def issuer(token: Signed, expected: Expected) -> None:
@@ -79,7 +90,7 @@ def nonce(token: Signed, expected: Expected) -> None:
 def no_nonce(token: Signed, _expected: Expected) -> None:
     """Back-Channel Logout 2.4: so that an ID token never passes for a logout token."""
     if "nonce" in token.claims:
-        raise Broken("nonce", "a logout token has no nonce")
+        raise Broken("nonce", "only an ID token has a nonce")
 
 
 def logout_event(token: Signed, _expected: Expected) -> None:
@@ -102,35 +113,52 @@ def at_hash(access_token: str, algorithm: str) -> str:
     return base64url(digest[: len(digest) // 2])
 
 
-def check_times(claims: Mapping[str, Any], *, oldest: timedelta, endless: bool, now: datetime) -> datetime:
-    """Check iat, exp and nbf; `endless` allows a token without exp. Gives when it was issued."""
-    issued_at = instant(claims, "iat")
-    if not now - oldest <= issued_at <= now + CLOCK_SKEW:
-        minutes = oldest // timedelta(minutes=1)
-        raise Broken("time", f"iat must be of the last {minutes} minutes; compare the clocks")
-    if not endless or "exp" in claims:
-        _check_expiry(issued_at, instant(claims, "exp"), now=now)
-    if "nbf" in claims and instant(claims, "nbf") > now + CLOCK_SKEW:
-        raise Broken("time", "it is not valid yet")
-    return issued_at
+def jti(token: Signed, _expected: Expected) -> None:
+    text(token.claims, "jti", "jti")
 
 
-def _check_expiry(issued_at: datetime, expires_at: datetime, *, now: datetime) -> None:
+def one_event(token: Signed, _expected: Expected) -> None:
+    """CAEP interoperability profile 2.3.1.1: one event in a token; its members are an object."""
+    events = token.claims.get("events")
+    if (
+        not isinstance(events, dict)
+        or len(events) != 1
+        or not all(isinstance(event, dict) for event in events.values())
+    ):
+        raise Broken("events", "events must be an object with one event")
+
+
+def issued_at(claims: Mapping[str, Any], *, oldest: timedelta, ahead: timedelta, now: datetime) -> datetime:
+    """Give when the token was issued, which is neither too long ago nor in the future."""
+    at = instant(claims, "iat")
+    if not now - oldest <= at <= now + ahead:
+        off = abs(at - now).total_seconds()
+        allowed = f"{oldest.total_seconds():.0f} s behind it and {ahead.total_seconds():.0f} s ahead"
+        raise Broken("time", f"iat is {off:.0f} s from the gateway's clock, allowed are {allowed}; compare the clocks")
+    return at
+
+
+def lifetime(claims: Mapping[str, Any], at: datetime, *, longest: timedelta, now: datetime) -> None:
+    """Check that a token issued at `at` has an end, and that it has not come."""
+    expires_at = instant(claims, "exp")
     if expires_at <= now - CLOCK_SKEW:
         raise Broken("time", "it has expired")
-    if expires_at <= issued_at or expires_at - issued_at > LONGEST_LIFETIME:
-        raise Broken("time", f"exp must be after iat by at most {LONGEST_LIFETIME.days} days")
+    if expires_at <= at or expires_at - at > longest:
+        raise Broken("time", f"exp must be after iat by at most {longest.total_seconds():.0f} s")
+
+
+def begun(claims: Mapping[str, Any], *, now: datetime) -> None:
+    """Check nbf where there is one."""
+    if "nbf" in claims and instant(claims, "nbf") > now + CLOCK_SKEW:
+        raise Broken("time", "it is not valid yet")
 
 
 def instant(claims: Mapping[str, Any], name: str) -> datetime:
     """Read an RFC 7519 NumericDate, with or without a fraction."""
     value = claims.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Broken("time", f"{name} must be a number of seconds")
-    try:
-        return datetime.fromtimestamp(value, UTC)
-    except (ValueError, OverflowError, OSError):
-        raise Broken("time", f"{name} is beyond every calendar") from None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LATEST_INSTANT:
+        raise Broken("instant", f"{name} must be a number of seconds since 1970")
+    return datetime.fromtimestamp(value, UTC)
 
 
 def text(claims: Mapping[str, Any], name: str, check: str) -> str:

@@ -34,6 +34,8 @@ class Metadata:
     scopes: frozenset[str]
     token_auth_methods: frozenset[str]
     iss_in_response: bool
+    par_endpoint: str | None = None
+    dpop_algorithms: frozenset[str] | None = None
 
     @classmethod
     def read(cls, members: Mapping[str, Any], issuer: str) -> Metadata:
@@ -48,13 +50,15 @@ class Metadata:
             authorization_endpoint=_endpoint(members, "authorization_endpoint", issuer),
             token_endpoint=_endpoint(members, "token_endpoint", issuer),
             jwks_uri=_endpoint(members, "jwks_uri", issuer),
-            userinfo_endpoint=_endpoint(members, "userinfo_endpoint", issuer)
-            if "userinfo_endpoint" in members
-            else None,
+            userinfo_endpoint=_optional_endpoint(members, "userinfo_endpoint", issuer),
             algorithms=_texts(members, "id_token_signing_alg_values_supported", "RS256"),
             scopes=_texts(members, "scopes_supported", "openid"),
             token_auth_methods=_texts(members, "token_endpoint_auth_methods_supported", "client_secret_basic"),
             iss_in_response=members.get("authorization_response_iss_parameter_supported") is True,
+            par_endpoint=_optional_endpoint(members, "pushed_authorization_request_endpoint", issuer),
+            dpop_algorithms=_texts(members, "dpop_signing_alg_values_supported", "")
+            if "dpop_signing_alg_values_supported" in members
+            else None,
         )
 
 
@@ -62,7 +66,7 @@ class Discovery:
     """The provider's metadata, fetched at first use, then hourly. A failed refresh keeps it for at most a day."""
 
     def __init__(self, issuer: str, http: Egress) -> None:
-        self._issuer = issuer
+        self.issuer = issuer
         self._http = http
         self._known: Metadata | None = None
         self._fetched_at: datetime | None = None
@@ -83,9 +87,9 @@ class Discovery:
 
     def _fetch(self, now: datetime) -> None:
         # Discovery 4.1: a slash at the end of the issuer goes before the well-known part is appended
-        url = self._issuer.removesuffix("/") + "/.well-known/openid-configuration"
+        url = self.issuer.removesuffix("/") + "/.well-known/openid-configuration"
         try:
-            self._known = Metadata.read(self._http.get_json(url).members, self._issuer)
+            self._known = Metadata.read(self._http.get_json(url).members, self.issuer)
             self._fetched_at, self._failed = now, None
         except ProviderError as error:
             self._failed = (now, error)
@@ -93,6 +97,10 @@ class Discovery:
     def _younger(self, age: timedelta, now: datetime) -> bool:
         """A clock that went back makes everything old, or it would make everything young."""
         return self._fetched_at is not None and timedelta() <= now - self._fetched_at < age
+
+
+def _optional_endpoint(members: Mapping[str, Any], name: str, issuer: str) -> str | None:
+    return _endpoint(members, name, issuer) if name in members else None
 
 
 def _endpoint(members: Mapping[str, Any], name: str, issuer: str) -> str:

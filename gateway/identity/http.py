@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any
@@ -81,16 +81,24 @@ class Egress:
         answer = self.get(url)
         return Document(json_object(answer), _max_age(answer.headers.get("cache-control", "")))
 
-    def get(self, url: str, *, bearer: str | None = None) -> httpx2.Response:
+    def get(self, url: str, *, auth: httpx2.Auth | None = None) -> httpx2.Response:
         """Fetch a document with the status 200. Raises ProviderError, whose text never has the token."""
-        headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {bearer}"} if bearer else {})
-        try:
-            answer = self._client.get(url, headers=headers)
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise ProviderError(f"{url}: {reason(error)}") from None
+        answer = self._ask("GET", url, auth=auth)
         if answer.status_code != 200:
             raise ProviderError(f"{url}: answered {answer.status_code}; redirects are not followed")
         return answer
+
+    def post(self, url: str, form: Mapping[str, str], *, auth: httpx2.Auth | None = None) -> httpx2.Response:
+        """Send a form. Gives the answer whatever its status. Raises ProviderError when none comes."""
+        return self._ask("POST", url, data=form, auth=auth)
+
+    def _ask(
+        self, method: str, url: str, *, data: Mapping[str, str] | None = None, auth: httpx2.Auth | None
+    ) -> httpx2.Response:
+        try:
+            return self._client.request(method, url, headers={"Accept": "application/json"}, data=data, auth=auth)
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise ProviderError(f"{url}: {reason(error)}") from None
 
 
 def json_object(answer: httpx2.Response) -> Mapping[str, Any]:
@@ -99,6 +107,18 @@ def json_object(answer: httpx2.Response) -> Mapping[str, Any]:
         return strict_json.loads_object(answer.content)
     except ValueError as error:
         raise ProviderError(f"{answer.request.url}: the answer {error}") from None
+
+
+class Bearer(httpx2.Auth):
+    """Shows an access token as RFC 6750 says, in the header."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
+        """See httpx2.Auth."""
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        yield request
 
 
 class _Guarded(httpx2.BaseTransport):

@@ -1,68 +1,42 @@
-"""The strict verifier of the provider's tokens (RFC 8725). Every ID token and every logout token passes here, and only here.
+"""The strict verifier (RFC 8725). Every token from outside passes `verify`, and only there.
 
 First what costs little: length, form, header. Then the signature, then the claims. What each kind of token must be stands
-in a table; what is allowed is decided by the gateway, and the provider's metadata can only narrow it. Whether a login
-belongs to this browser is not known here beyond the nonce, whether a logout token was used before not at all.
+in the table of `kinds`; what is allowed is decided by the gateway, and a provider's metadata can only narrow it. Whether a
+token was used before, or a login belongs to this browser beyond the nonce, is not known here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import jwt
 
-from gateway.errors import Malformed, Refused, Unauthenticated
+from gateway.errors import Malformed, Unauthenticated
 from gateway.identity import claim_rules as rules
 from gateway.identity import compact
 from gateway.identity.claim_rules import CLOCK_SKEW, LONGEST_TEXT, Broken, Expected, Signed
 from gateway.identity.compact import CompactJws
-from gateway.identity.jwks import ALLOWED, PublicKey
-
-LARGEST_TOKEN = 64 * 1024
-"""Bytes: room for a thousand groups."""
-
-OLDEST = timedelta(minutes=10)
-"""The code flow makes the ID token while we wait: an older one is somebody else's. A logout token may have been tried
-again while we restarted."""
+from gateway.identity.device_key import DeviceKey
+from gateway.identity.jwks import PublicKey
+from gateway.identity.kinds import ID_TOKEN, LOGOUT_TOKEN, OWN, Expiry, Kind
 
 REFUSED_PARAMETERS = frozenset({"crit", "b64", "zip", "enc", "cty", "jwk", "jku", "x5u", "x5c"})
 """Header parameters that bring their own key or change what the token means (RFC 8725 sections 3.1, 3.10)."""
 
 FindKey = Callable[[str | None, str], PublicKey]
-Rule = Callable[[Signed, Expected], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """What a kind of token must be. `types` are the values of `typ` besides its absence; `code` begins each refusal's."""
+class Verified:
+    """A token that is what its kind must be. `key` is the one in its own header, for kinds that bring it. Made only here."""
 
-    name: str
-    code: str
-    refusal: type[Refused]
-    types: tuple[str, ...]
-    endless: bool
-    rules: tuple[Rule, ...]
-
-
-ID_TOKEN = Kind(
-    name="ID token",
-    code="login-token",
-    refusal=Unauthenticated,
-    types=("JWT",),  # RFC 8725 3.11: logout+jwt and at+jwt are no ID tokens
-    endless=False,
-    rules=(rules.issuer, rules.audience, rules.nonce, rules.access_token_hash),
-)
-LOGOUT_TOKEN = Kind(
-    name="logout token",
-    code="logout-token",
-    refusal=Malformed,  # Back-Channel Logout 2.8: 400
-    types=("logout+jwt", "JWT"),  # 2.4 recommends the first; many providers say the second
-    endless=True,
-    rules=(rules.issuer, rules.audience, rules.no_nonce, rules.logout_event),
-)
+    kind: Kind
+    claims: Mapping[str, Any]
+    issued_at: datetime
+    key: DeviceKey | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,79 +62,112 @@ class VerifiedLogout:
     issued_at: datetime
 
 
-def verify_id_token(token: object, expected: Expected, find_key: FindKey, *, now: datetime) -> VerifiedClaims:
-    """Verify an ID token. `find_key` gives the key for (kid, alg), or raises Unauthenticated.
+def verify(kind: Kind, token: object, expected: Expected, find_key: FindKey | None, *, now: datetime) -> Verified:
+    """Verify a token of this kind. `find_key` gives the key for (kid, alg), or raises Unauthenticated; a kind that brings
+    its own key needs none.
 
-    Raises Unauthenticated with a code `login-token-…` that names the check, or what else `find_key` raises.
+    Raises what the kind's row says, with a code that names the check, or what else `find_key` raises.
     """
     try:
-        claims, issued_at = _verify(ID_TOKEN, token, expected, find_key, now=now)
-        authenticated_at = rules.instant(claims, "auth_time") if claims.get("auth_time") else issued_at
+        return _verify(kind, token, expected, find_key, now=now)
+    except Broken as broken:
+        raise kind.refused(broken) from None
+
+
+def verify_id_token(token: object, expected: Expected, find_key: FindKey, *, now: datetime) -> VerifiedClaims:
+    """Verify an ID token. Raises Unauthenticated `login-token-…`, or what else `find_key` raises."""
+    verified = verify(ID_TOKEN, token, expected, find_key, now=now)
+    claims = verified.claims
+    try:
+        authenticated_at = rules.instant(claims, "auth_time") if claims.get("auth_time") else verified.issued_at
         if authenticated_at > now + CLOCK_SKEW:
             raise Broken("time", "auth_time lies in the future")
         subject, sid = rules.text(claims, "sub", "subject"), rules.optional_text(claims, "sid", "session")
     except Broken as broken:
-        raise _refused(ID_TOKEN, broken) from None
-    return VerifiedClaims(expected.issuer, subject, sid, issued_at, authenticated_at, claims)
+        raise ID_TOKEN.refused(broken) from None
+    return VerifiedClaims(expected.issuer, subject, sid, verified.issued_at, authenticated_at, claims)
 
 
 def verify_logout_token(token: object, expected: Expected, find_key: FindKey, *, now: datetime) -> VerifiedLogout:
-    """Verify a logout token. Raises Malformed with a code `logout-token-…`, or what else `find_key` raises."""
+    """Verify a logout token. Raises Malformed `logout-token-…`, or what else `find_key` raises."""
+    verified = verify(LOGOUT_TOKEN, token, expected, find_key, now=now)
+    claims = verified.claims
     try:
-        claims, issued_at = _verify(LOGOUT_TOKEN, token, expected, find_key, now=now)
         subject, sid = rules.optional_text(claims, "sub", "subject"), rules.optional_text(claims, "sid", "session")
         if subject is None and sid is None:
             raise Broken("subject", "it must have sub or sid, or nobody is logged out")
         jti = rules.text(claims, "jti", "jti")
     except Broken as broken:
-        raise _refused(LOGOUT_TOKEN, broken) from None
-    return VerifiedLogout(expected.issuer, subject, sid, jti, issued_at)
+        raise LOGOUT_TOKEN.refused(broken) from None
+    return VerifiedLogout(expected.issuer, subject, sid, jti, verified.issued_at)
 
 
-def _verify(
-    kind: Kind, token: object, expected: Expected, find_key: FindKey, *, now: datetime
-) -> tuple[Mapping[str, Any], datetime]:
+def _verify(kind: Kind, token: object, expected: Expected, find_key: FindKey | None, *, now: datetime) -> Verified:
     jws = _parse(kind, token)
     algorithm = _check_header(kind, jws.header, expected)
-    _check_signature(jws, algorithm, find_key)
+    key = _own_key(jws.header) if kind.header == OWN else None
+    _check_signature(jws, algorithm, (lambda _kid, _alg: key.public_key) if key else find_key)
     try:
         claims = jws.claims()
     except ValueError as error:
-        raise Broken("malformed", str(error)) from None
+        raise Broken("payload", str(error)) from None
+    signed = Signed(claims, algorithm, key.thumbprint if key else None)
+    issued_at = _check_times(kind, claims, now=now)
     for rule in kind.rules:
-        rule(Signed(claims, algorithm), expected)
-    return claims, rules.check_times(claims, oldest=OLDEST, endless=kind.endless, now=now)
+        rule(signed, expected)
+    return Verified(kind, claims, issued_at, key)
 
 
 def _parse(kind: Kind, token: object) -> CompactJws:
-    if not isinstance(token, str) or not token:
+    if not isinstance(token, str | bytes) or (not token and isinstance(token, str)):
         raise Broken("missing", f"there is no {kind.name}")
     try:
-        return compact.parse(token.encode("ascii"), largest=LARGEST_TOKEN)
+        return compact.parse(token.encode("ascii") if isinstance(token, str) else token, largest=kind.largest)
     except UnicodeEncodeError:
         raise Broken("malformed", "it has characters beyond ASCII") from None
     except ValueError as error:
-        raise Broken("malformed", str(error)) from None
+        raise Broken("malformed", f"it must be a compact JWS: {error}") from None
 
 
 def _check_header(kind: Kind, header: Mapping[str, Any], expected: Expected) -> str:
-    foreign = sorted(REFUSED_PARAMETERS & set(header))
+    if kind.header is not None and set(header) != kind.header:
+        raise Broken("header", f"the header must have {', '.join(sorted(kind.header))}, and nothing more")
+    foreign = sorted(REFUSED_PARAMETERS & set(header) - (kind.header or frozenset()))
     if foreign:
         raise Broken("header", f"the header parameter {foreign[0]} is not allowed")
-    typ = header.get("typ", "JWT")
-    if not isinstance(typ, str) or typ.lower() not in {allowed.lower() for allowed in kind.types}:
-        raise Broken("type", f"typ must be {' or '.join(kind.types)}, or absent")
+    _check_type(kind, header)
     algorithm = header.get("alg")
-    allowed = ALLOWED & expected.algorithms
+    allowed = kind.algorithms & expected.algorithms
     if not isinstance(algorithm, str) or algorithm not in allowed:
-        raise Broken("algorithm", f"allowed for this provider: {', '.join(sorted(allowed)) or 'none'}")
+        raise Broken("algorithm", f"alg must be one of: {', '.join(sorted(allowed)) or 'none at all'}")
     return algorithm
 
 
-def _check_signature(jws: CompactJws, algorithm: str, find_key: FindKey) -> None:
+def _check_type(kind: Kind, header: Mapping[str, Any]) -> None:
+    typ = header.get("typ", kind.types[0] if kind.untyped else None)
+    exact = kind.header is not None  # RFC 7515 4.1.9 lets others write it in any case
+    allowed = kind.types if exact else tuple(name.lower() for name in kind.types)
+    if not isinstance(typ, str) or (typ if exact else typ.lower()) not in allowed:
+        absent = ", or absent" if kind.untyped else ""
+        raise Broken("type", f"typ must be {' or '.join(kind.types)}{absent}")
+
+
+def _own_key(header: Mapping[str, Any]) -> DeviceKey:
+    jwk = header["jwk"]
+    if not isinstance(jwk, dict):
+        raise Broken("own-key", "jwk must be a JSON object")
+    try:
+        return DeviceKey.from_jwk(jwk)
+    except Malformed as error:
+        raise Broken("own-key", str(error)) from None
+
+
+def _check_signature(jws: CompactJws, algorithm: str, find_key: FindKey | None) -> None:
     kid = jws.header.get("kid")
     if kid is not None and (not isinstance(kid, str) or not 0 < len(kid) <= LONGEST_TEXT):
         raise Broken("key", f"kid must be a text of at most {LONGEST_TEXT} characters")
+    if find_key is None:
+        raise Broken("key", "there is no key for it")
     try:
         key = find_key(kid, algorithm)
     except Unauthenticated as error:
@@ -169,5 +176,11 @@ def _check_signature(jws: CompactJws, algorithm: str, find_key: FindKey) -> None
         raise Broken("signature", "the signature does not hold")
 
 
-def _refused(kind: Kind, broken: Broken) -> Refused:
-    return kind.refusal(f"{kind.code}-{broken.check}", f"the provider's {kind.name} is refused: {broken}")
+def _check_times(kind: Kind, claims: Mapping[str, Any], *, now: datetime) -> datetime:
+    issued_at = rules.issued_at(claims, oldest=kind.oldest, ahead=kind.ahead, now=now)
+    if kind.expiry is Expiry.NEEDED or (kind.expiry is Expiry.ALLOWED and "exp" in claims):
+        rules.lifetime(claims, issued_at, longest=kind.longest, now=now)
+    elif "exp" in claims:
+        raise Broken("time", "it must not have exp")
+    rules.begun(claims, now=now)
+    return issued_at

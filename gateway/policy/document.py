@@ -26,6 +26,9 @@ from gateway.policy.validation import keys
 LONGEST_LEASE = timedelta(minutes=15)
 """A stolen laptop that is switched off keeps its access for one lease."""
 SHORTEST_LEASE = timedelta(seconds=5)
+SHORTEST_MAX_AGE = timedelta(minutes=1)
+SHORTEST_CHECK = timedelta(minutes=1)
+"""Of a login at its provider: each check is a request there."""
 
 CIDR = r"^[0-9A-Fa-f.:]+(?:/(?:0|[1-9][0-9]{0,2}))?$"
 """No netmasks, of which 0.0.0.0 would mean everything, and no zones."""
@@ -74,14 +77,26 @@ Rate = Annotated[
     int, BeforeValidator(_rate), WithJsonSchema({"type": "string", "pattern": RATE, "examples": ["20Mbit"]})
 ]
 Groups = Annotated[list[Group], Field(min_length=1)]
+Acr = Annotated[str, Strict(), Field(min_length=1, max_length=255, pattern=r"^[!-~]+$")]
+"""An authentication context class of the provider; a space would make two of it (OIDC Core 3.1.2.1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Resource:
-    """A named destination. Without `ports` every protocol and port is meant."""
+    """A named destination. Without `ports` every protocol and port is meant.
+
+    `max_age` and `acr_values` open it only for a login that is young and strong enough.
+    """
 
     destinations: Annotated[list[Network], Field(min_length=1)]
     ports: Annotated[list[Ports], Field(min_length=1)] | None = None
+    max_age: Duration | None = None
+    acr_values: Annotated[list[Acr], Field(min_length=1, max_length=16)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_age is not None and self.max_age < SHORTEST_MAX_AGE:
+            allowed = durations.show(SHORTEST_MAX_AGE)
+            raise ValueError(f"has a max_age of {durations.show(self.max_age)}; allowed is {allowed} or more")
 
     def permits(self) -> list[str]:
         """List what it means to the data plane: `<cidr>[ <protocol>[/<port>[-<port>]]]`."""
@@ -99,13 +114,21 @@ class Grant:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class SessionRules:
-    """How long things last. `without_report` is the tier of a session whose reports stopped coming."""
+    """How long things last. `without_report` is the tier of a session whose reports stopped coming, `without_login` that of
+    one whose login is older than `reauthenticate`; without it such a session ends.
+
+    `check_login` is how often the provider is asked whether a login still holds. `device_code` lets a machine without a
+    screen log in by a code that is typed elsewhere (RFC 8628).
+    """
 
     lease: Duration = timedelta(seconds=60)
     max_duration: Duration = timedelta(hours=12)
     idle: Duration = timedelta(minutes=30)
     reauthenticate: Duration = timedelta(hours=12)
     without_report: Name | None = None
+    without_login: Name | None = None
+    check_login: Duration | None = None
+    device_code: Annotated[bool, Strict()] = False
 
     def __post_init__(self) -> None:
         if not SHORTEST_LEASE <= self.lease <= LONGEST_LEASE:
@@ -114,6 +137,19 @@ class SessionRules:
         for name in ("max_duration", "idle", "reauthenticate"):
             if getattr(self, name) < self.lease:
                 raise ValueError(f"has {name} shorter than the lease of {durations.show(self.lease)}")
+        if self.check_login is not None and self.check_login < SHORTEST_CHECK:
+            allowed = durations.show(SHORTEST_CHECK)
+            raise ValueError(f"has a check_login of {durations.show(self.check_login)}; allowed is {allowed} or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class SignalRules:
+    """The tier to fall to while the provider's security events (CAEP) hold something against the user or the device."""
+
+    credential_change: Name | None = None
+    not_compliant: Name | None = None
+    medium_risk: Name | None = None
+    high_risk: Name | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -134,6 +170,7 @@ class Document:
     access: list[Grant] = field(default_factory=list)
     checks: dict[Name, AnyCheck] = field(default_factory=dict)
     session: SessionRules | None = None
+    signals: SignalRules | None = None
     limits: list[Limit] = field(default_factory=list)
 
 
@@ -144,6 +181,8 @@ def keys_at(path: Path) -> list[str]:
             return keys(Document)
         case ("session",):
             return keys(SessionRules)
+        case ("signals",):
+            return keys(SignalRules)
         case ("checks", *_, "fix", _):
             return keys(Fixes)
         case ("checks", _, str(kind)):

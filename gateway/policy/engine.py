@@ -11,6 +11,8 @@
    is the worst tier of a session: nobody has a credential before the first one, and a policy that denied here would
    never let anybody begin.
 5. What is reached is the union of the grants of the subject's groups at that tier. Nothing grants by default.
+6. A login that is too old, and what the provider's security events hold against the subject, are findings like those of
+   checks; a resource that asks for a younger or stronger login is closed until there is one (`login.py`).
 
 Ages end like leases: what may be 3d old is too old at exactly 3d, so that `valid_until` is itself the first instant of
 the new answer.
@@ -19,33 +21,18 @@ the new answer.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 
-from agent.wire import Fact
+from gateway.policy import login
 from gateway.policy.checks import Check, Outcome, platform
 from gateway.policy.checks.reporting import ReportAge
 from gateway.policy.document import LONGEST_LEASE
+from gateway.policy.judgement import Judgement
 from gateway.policy.model import LONGEST_TEXT, REPORT, Decision, Finding, Posture, Subject
 from gateway.policy.policy import Policy, concerns
 
 MAXIMUM_REPORT_AGE = LONGEST_LEASE
 """No session outlives its lease without a report, so an older one is not of a live session."""
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What one check comes to: a finding or none, since when it fails, and when time could change that.
-
-    `concerned` False: the check says nothing about this device. `evidence` are the facts that it looked at.
-    """
-
-    check: str
-    finding: Finding | None
-    since: datetime | None
-    changes_at: datetime | None
-    evidence: Mapping[str, Fact] = field(default_factory=dict)
-    concerned: bool = True
 
 
 def decide(
@@ -74,9 +61,11 @@ def judgements(
         # Nothing was seen to fail, so no grace begins and none is forgotten.
         known = ((name, since) for name, since in before.items() if name in policy.checks)
         unreported = _unreported(policy, min(before.get(REPORT, now), now))
-        return [unreported, *(Judgement(name, None, min(since, now), None) for name, since in known)]
+        kept = (Judgement(name, None, min(since, now), None) for name, since in known)
+        return [unreported, *login.judgements(policy, subject, before, now=now), *kept]
     return [
         _report(policy, posture, now=now),
+        *login.judgements(policy, subject, before, now=now),
         *(_judgement(policy, name, subject, posture, before.get(name), now=now) for name in policy.checks),
     ]
 
@@ -85,10 +74,11 @@ def decided(policy: Policy, subject: Subject, judged: Sequence[Judgement], *, no
     """Draw the conclusion from the judgements about one device."""
     findings = tuple(j.finding for j in judged if j.finding is not None)
     tier = policy.worst([finding.tier for finding in findings if finding.effective])
-    resources = policy.reachable(subject, tier)
+    resources, closed, asked = login.opened(policy, subject, policy.reachable(subject, tier), now=now)
+    judged = [*judged, *asked]
     return Decision(
         tier=tier,
-        findings=findings,
+        findings=(*findings, *(j.finding for j in asked if j.finding is not None)),
         resources=resources,
         permits=policy.permits(resources),
         routes=policy.destinations(policy.reachable(subject, policy.tiers[0])),
@@ -97,6 +87,7 @@ def decided(policy: Policy, subject: Subject, judged: Sequence[Judgement], *, no
         valid_until=min((j.changes_at for j in judged if j.changes_at is not None), default=None),
         failing_since={j.check: j.since for j in judged if j.since is not None},
         rate=policy.rate(subject),
+        step_up=closed,
     )
 
 

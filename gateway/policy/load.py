@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from gateway.errors import PolicyError, Problem
 from gateway.policy import references
-from gateway.policy.document import Document, SessionRules, keys_at
+from gateway.policy.document import Document, SessionRules, SignalRules, keys_at
 from gateway.policy.policy import Policy
 from gateway.policy.source import MAX_BYTES, Source, parse
 from gateway.policy.validation import validate
@@ -32,6 +32,16 @@ _DOCUMENT = TypeAdapter(Document)
 def load_policy(path: Path) -> Policy:
     """Load the policy in a folder (its `*.yaml`, not those of folders below) or in one file. Raises PolicyError."""
     return _policy([(str(file), read(file)) for file in files(path)])
+
+
+def texts(path: Path) -> dict[str, bytes]:
+    """Read the files of a policy as they are, by name: what `assemble` makes the same policy of. Raises PolicyError."""
+    return {file.name: read(file) for file in files(path)}
+
+
+def assemble(texts: Mapping[str, bytes]) -> Policy:
+    """Load a policy from the texts of its files. Raises PolicyError."""
+    return _policy(sorted(texts.items()))
 
 
 def loads(text: str | bytes, name: str) -> Policy:
@@ -92,6 +102,7 @@ def _merged(documents: list[Document]) -> Document:
         access=[grant for d in documents for grant in d.access],
         checks={name: check for d in documents for name, check in d.checks.items()},
         session=next((d.session for d in documents if d.session), SessionRules()),
+        signals=next((d.signals for d in documents if d.signals), None),
         limits=[limit for d in documents for limit in d.limits],
     )
 
@@ -109,6 +120,7 @@ def _compiled(document: Document) -> Policy:
         session=document.session,
         limits=tuple(document.limits),
         version=_version(document),
+        signals=document.signals or SignalRules(),
     )
 
 

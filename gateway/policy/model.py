@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from agent.wire import Fact
 
@@ -18,8 +18,26 @@ EVERYONE = "everyone"
 REPORT = "report"
 """The name of the finding about the report itself, which no policy has to ask for."""
 
+LOGIN = "login"
+"""The name of the finding about the login behind the session; `login:<resource>` is about what one resource asks of it."""
+
+PRIVATE = "private"
+"""The country of an address that no country has: a private, shared or local one."""
+
+Answers = Mapping[str, tuple[str, ...]]
+"""By DNS name, the addresses that the gateway's resolver found last, sorted. A name that is not there has none."""
+
 LONGEST_TEXT = 2000
 """Characters of a reason or a fix: an agent refuses an answer with longer ones."""
+
+
+class Signal(enum.StrEnum):
+    """What the provider's security events (CAEP) hold against a user or a device, until they say otherwise."""
+
+    CREDENTIAL_CHANGE = "credential-change"
+    NOT_COMPLIANT = "not-compliant"
+    MEDIUM_RISK = "medium-risk"
+    HIGH_RISK = "high-risk"
 
 
 class EvidenceGrade(enum.IntEnum):
@@ -33,25 +51,41 @@ class EvidenceGrade(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Posture:
-    """The facts of one accepted report.
+    """The facts of one accepted report, and what others say about the device.
 
     `observed_at` is the device's own clock and is only shown; every age is counted from `received_at`, the gateway's.
+    `grades` names the facts whose grade is another than `grade`.
     """
 
     facts: Mapping[str, Fact]
     observed_at: datetime
     received_at: datetime
     grade: EvidenceGrade = EvidenceGrade.DEVICE_SIGNED
+    grades: Mapping[str, EvidenceGrade] = field(default_factory=dict)
+
+    def grade_of(self, name: str) -> EvidenceGrade:
+        """How far the fact of this name can be trusted."""
+        return self.grades.get(name, self.grade)
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whom a decision is about."""
+    """Whom a decision is about, as the gateway knows it: nothing here is the device's own word.
+
+    `address` is where the device connects from, `country` the two letters that the gateway's map of networks gives it, or
+    PRIVATE for an address that belongs to none. `authenticated_at` and `acr` are of the login behind the session. None is
+    not known, and what is not known opens nothing.
+    """
 
     user: str
     groups: frozenset[str]
     device: str
     tags: frozenset[str] = frozenset()
+    address: str | None = None
+    country: str | None = None
+    authenticated_at: datetime | None = None
+    acr: str | None = None
+    signals: frozenset[Signal] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +111,23 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class StepUp:
+    """A resource that is granted, and opens only for a login that is young or strong enough."""
+
+    resource: str
+    max_age: timedelta | None = None
+    acr_values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """The answer, with all of its reasons.
 
     `permits` are UAPI permit strings, sorted and without duplicates. `routes` are the CIDRs that the subject can reach
     at any tier of a session, so that a device's routes stay while its tier changes. `rate` is in bits per second.
     `valid_until` is the next instant at which time alone could change the decision. `failing_since` is to be kept and
-    handed to the next decision about the same device: grace counts from it.
+    handed to the next decision about the same device: grace counts from it. `names` are the DNS names whose answers the
+    decision depends on. `step_up` lists what another login would open.
     """
 
     tier: str
@@ -96,3 +140,5 @@ class Decision:
     valid_until: datetime | None
     failing_since: Mapping[str, datetime]
     rate: int | None = None
+    names: tuple[str, ...] = ()
+    step_up: tuple[StepUp, ...] = ()

@@ -6,8 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from gateway.policy.checks import Check
-from gateway.policy.document import Grant, Limit, Resource, SessionRules
+from gateway.policy.document import Grant, Limit, Resource, SessionRules, SignalRules
 from gateway.policy.model import EVERYONE, Subject
+
+NO_RULES = SignalRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Policy:
     session: SessionRules
     limits: tuple[Limit, ...]
     version: str
+    signals: SignalRules = NO_RULES
 
     @property
     def denied(self) -> str:
@@ -34,6 +37,11 @@ class Policy:
     def worst_tier(self) -> str:
         """The worst tier that still is a session: quarantine, in most policies."""
         return self.tiers[-2]
+
+    @property
+    def without_login(self) -> str:
+        """The tier of a session whose login is too old; the last one ends it."""
+        return self.session.without_login or self.denied
 
     def worst(self, tiers: Collection[str]) -> str:
         """The worst of `tiers`; of none, the best tier."""

@@ -9,10 +9,13 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from gateway.errors import Problem
-from gateway.policy.model import REPORT
+from gateway.policy.model import LOGIN, REPORT, Signal
 from gateway.policy.source import Path, Source
 
-_ONCE = ("policy", "tiers", "session")
+_ONCE = ("policy", "tiers", "session", "signals")
+
+_TAKEN = {REPORT: "missing reports", LOGIN: "the login", **dict.fromkeys(map(str, Signal), "what the provider signals")}
+"""Findings that need no check."""
 
 MOST_SHOWN = 20
 """Of the names that are allowed: what still is read."""
@@ -23,9 +26,9 @@ def problems(sources: list[Source]) -> Iterator[Problem]:
     yield from _repeated(sources)
     yield from _missing(sources)
     for source in sources:
-        if REPORT in _mapping(source.data, "checks"):
-            text = f"checks.{REPORT}: is the name of the finding about missing reports; allowed is any other"
-            yield source.problem(("checks", REPORT), text, at_key=True)
+        for name in sorted(_TAKEN.keys() & _mapping(source.data, "checks").keys()):
+            text = f"checks.{name}: is the name of the finding about {_TAKEN[name]}; allowed is any other"
+            yield source.problem(("checks", name), text, at_key=True)
     tiers = _tiers(sources)
     resources = _Names("resource", {name for source in sources for name in _mapping(source.data, "resources")})
     for source in sources:
@@ -83,8 +86,12 @@ def _unknown_tiers(source: Source, tiers: list[str]) -> Iterator[Problem]:
         yield from granting.unknown(source, ("access", index, "tier"), _mapping(grant).get("tier"))
     for name, check in _mapping(source.data, "checks").items():
         yield from falling.unknown(source, ("checks", name, "otherwise"), _mapping(check).get("otherwise"))
-    tier = _mapping(source.data, "session").get("without_report")
-    yield from falling.unknown(source, ("session", "without_report"), tier)
+    for section, names in (("session", ("without_report", "without_login")), ("signals", _SIGNALS)):
+        for name in names:
+            yield from falling.unknown(source, (section, name), _mapping(source.data, section).get(name))
+
+
+_SIGNALS = tuple(signal.name.lower() for signal in Signal)
 
 
 class _Names:

@@ -21,6 +21,8 @@ MAX_BYTES = 1 << 20
 MAX_NODES = 100_000
 MAX_DEPTH = 16
 MAX_SCALAR = 4096
+MAX_LINE = 1000
+"""Of a line what is kept to be shown beside a problem."""
 
 Path = tuple[str | int, ...]
 Place = tuple[int, int]
@@ -38,26 +40,31 @@ class Source:
     keys: dict[Path, Place] = field(default_factory=dict)
     values: dict[Path, Place] = field(default_factory=lambda: {(): (1, 1)})
     problems: list[Problem] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
 
     def problem(self, path: Path, text: str, *, at_key: bool = False) -> Problem:
         """Make the problem of what stands at `path`, or of the nearest thing around it that is written down."""
         while path not in self.values:
             path = path[:-1]
         line, column = self.keys.get(path, self.values[path]) if at_key else self.values[path]
-        return Problem(self.name, line, column, text)
+        return self.at(line, column, text)
+
+    def at(self, line: int, column: int, text: str) -> Problem:
+        """Make the problem of a place, with the line that stands there."""
+        return _shown(self.name, line, column, text, self.lines)
 
 
 def parse(raw: bytes, name: str) -> Source:
     """Read one YAML document. Raises PolicyError when there is no telling what is meant."""
     text = _text(raw, name)
-    builder = _Builder(Source(name))
+    builder = _Builder(Source(name, lines=text.split("\n")))
     try:
         for event in yaml.parse(text, Loader=_Loader):
             builder.take(event)
     except yaml.MarkedYAMLError as error:
         raise PolicyError(_syntax(error, text, name)) from None
     except yaml.YAMLError as error:
-        raise PolicyError(Problem(name, 1, 1, f"is not YAML: {error}")) from None
+        raise PolicyError(Problem(name, 1, 1, f"is not YAML: {error}"[:300])) from None
     return builder.source
 
 
@@ -78,9 +85,8 @@ def _text(raw: bytes, name: str) -> str:
     if hidden:
         before_text = text[: hidden.start()]
         place = before_text.count("\n") + 1, hidden.start() - before_text.rfind("\n")
-        raise PolicyError(
-            Problem(name, *place, f"holds the invisible character U+{ord(hidden[0]):04X}; allowed is plain text")
-        )
+        problem = f"holds the invisible character U+{ord(hidden[0]):04X}; allowed is plain text"
+        raise PolicyError(_shown(name, *place, problem, text.split("\n")))
     return text
 
 
@@ -89,9 +95,15 @@ def _syntax(error: yaml.MarkedYAMLError, text: str, name: str) -> Problem:
     line, column = (mark.line, mark.column) if mark else (0, 0)
     lines = text.split("\n")
     if line < len(lines) and lines[line][column : column + 1] == "\t":
-        return Problem(name, line + 1, column + 1, "is indented with a tab; allowed are spaces")
+        return _shown(name, line + 1, column + 1, "is indented with a tab; allowed are spaces", lines)
     context = f" {error.context}" if error.context else ""
-    return Problem(name, line + 1, column + 1, f"is not YAML: {error.problem}{context}"[:300])
+    return _shown(name, line + 1, column + 1, f"is not YAML: {error.problem}{context}"[:300], lines)
+
+
+def _shown(name: str, line: int, column: int, text: str, lines: list[str]) -> Problem:
+    """Keep the line beside the problem, so that whoever shows it can point; control characters would move the pointer."""
+    source = lines[line - 1] if 0 < line <= len(lines) else ""
+    return Problem(name, line, column, text, "".join(c if c.isprintable() else " " for c in source[:MAX_LINE]))
 
 
 @dataclass(slots=True)
@@ -203,10 +215,10 @@ class _Builder:
         return number if sound else 0
 
     def _note(self, event: Any, text: str) -> None:
-        self.source.problems.append(Problem(self.source.name, *_place(event), text))
+        self.source.problems.append(self.source.at(*_place(event), text))
 
     def _refuse(self, event: Any, text: str) -> None:
-        raise PolicyError(*self.source.problems, Problem(self.source.name, *_place(event), text))
+        raise PolicyError(*self.source.problems, self.source.at(*_place(event), text))
 
 
 def _place(event: Any) -> Place:

@@ -14,7 +14,8 @@ from datetime import datetime
 from agent.wire import Fact
 from gateway.policy.checks import Check
 from gateway.policy.checks.reporting import ReportAge
-from gateway.policy.engine import Judgement, decide, decided, judgements, look
+from gateway.policy.engine import decide, decided, judgements, look
+from gateway.policy.judgement import Judgement
 from gateway.policy.model import Decision, Finding, Posture, Subject
 from gateway.policy.policy import Policy
 

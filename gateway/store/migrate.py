@@ -30,6 +30,18 @@ def upgrade(engine: Engine) -> None:
         raise StoreError(f"cannot use the database {engine.url.render_as_string()}: {reason}") from error
 
 
+def check(engine: Engine) -> None:
+    """Raise StoreError unless the tables have the newest schema: for programs that look and must not change it."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    newest = ScriptDirectory.from_config(config).get_current_head()
+    with engine.connect() as connection:
+        heads = MigrationContext.configure(connection).get_current_heads()
+    if heads != (newest,):
+        there = ", ".join(heads) or "none"
+        raise StoreError(f"the database has schema {there} and this version needs {newest}: start its `serve` once")
+
+
 def _refuse_newer(config: Config, heads: tuple[str, ...]) -> None:
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     unknown = sorted(set(heads) - known)

@@ -3,11 +3,14 @@
     devices ─┬─ logins ── sessions ─┬─ peers      a tunnel public key belongs to one session, for ever
              ├─ postures            ├─ addresses  one live session per address, reused only after `free_at`
              └─ seen_proofs         └─ kills      grows only
+    sessions ─── history     what was decided, whenever facts or verdict changed; deleted with age
+    policies ─── applications    the texts of policies, and which of them was in force since when
+    holds, cuts   what the mass-cut breaker counts and holds
     enrolments    devices that are not yet, or are logging in again
     administrators, logouts, audit
 
 Nothing here is deleted except what has expired by itself or was logged out (enrolments, seen proofs, administrators,
-logouts). Times are aware UTC.
+logouts, history, cuts). Times are aware UTC.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Integer
+from sqlalchemy import JSON, BigInteger, Index, Integer
 from sqlmodel import Field, SQLModel
 
 from gateway.store.utc import Utc
@@ -80,7 +83,8 @@ class Login(SQLModel, table=True):
 class Session(SQLModel, table=True):
     """One access grant. Live while `ended_at` is None; then `live_device` is the device, so one device has one at most.
 
-    `tier` to `rate` are the latest decision. `due_at` is the next instant at which time alone changes something:
+    `tier` to `rate` are the latest decision, and `trace` is its name in `history`; with `held_by` the breaker has kept an
+    earlier one. `due_at` is the next instant at which time alone changes something:
     the lease's end, the session's end, or the decision's `valid_until`.
     """
 
@@ -106,6 +110,8 @@ class Session(SQLModel, table=True):
     routes: list[str] = Field(sa_type=JSON)
     rate: int | None = Field(default=None, sa_type=BigInteger)
     policy_version: str
+    trace: str = ""
+    held_by: int | None = Field(default=None, index=True)
     valid_until: datetime | None = Field(default=None, sa_type=Utc)
     ended_at: datetime | None = Field(default=None, sa_type=Utc)
     end_reason: str | None = None
@@ -211,3 +217,89 @@ class Administrator(SQLModel, table=True):
     issued_at: datetime | None = Field(default=None, sa_type=Utc)
     started_at: datetime = Field(sa_type=Utc)
     expires_at: datetime = Field(sa_type=Utc, index=True)
+
+
+class History(SQLModel, table=True):
+    """A decision, written when facts or verdict changed and never for a heartbeat that says the same.
+
+    `question` is what was decided: subject, grades, since when checks had been failing, and the facts that are not as in the
+    row before it of the same session. `digest` is of the whole answer, so that who decides again can tell whether it is the same.
+    """
+
+    __tablename__ = "history"
+    __table_args__ = (Index("ix_history_device_sequence", "device", "sequence"),)
+
+    sequence: int | None = Field(
+        default=None,
+        primary_key=True,
+        sa_type=BigInteger().with_variant(Integer, "sqlite"),
+    )
+    trace: str = Field(index=True)
+    session: str = Field(foreign_key="sessions.id", index=True)
+    device: str
+    at: datetime = Field(sa_type=Utc)
+    observed_at: datetime | None = Field(default=None, sa_type=Utc)
+    received_at: datetime | None = Field(default=None, sa_type=Utc)
+    question: Members = Field(sa_type=JSON)
+    tier: str
+    policy_version: str
+    digest: str
+
+
+class PolicyText(SQLModel, table=True):
+    """A policy that was in force, by the hash of its meaning. `files` are its texts by name."""
+
+    __tablename__ = "policies"
+
+    version: str = Field(primary_key=True)
+    name: str
+    files: dict[str, str] = Field(sa_type=JSON)
+    first_seen_at: datetime = Field(sa_type=Utc)
+
+
+class Application(SQLModel, table=True):
+    """Somebody applied a policy; the latest row is what holds. `before` is for whom the stage does not reach yet."""
+
+    __tablename__ = "applications"
+
+    number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    version: str = Field(foreign_key="policies.version")
+    before: str | None = Field(default=None, foreign_key="policies.version")
+    share: int = 100
+    groups: list[str] = Field(default_factory=list, sa_type=JSON)
+    applied_at: datetime = Field(sa_type=Utc)
+    applied_by: str
+    key: str
+    note: str = ""
+    signature: str
+
+
+class Hold(SQLModel, table=True):
+    """The breaker holds verdicts that one cause leads to, until an administrator answers or nothing is left to hold."""
+
+    __tablename__ = "holds"
+
+    number: int | None = Field(default=None, primary_key=True)
+    cause: str = Field(index=True)
+    opened_at: datetime = Field(sa_type=Utc)
+    affected: int
+    live: int
+    closed_at: datetime | None = Field(default=None, sa_type=Utc)
+    closed_by: str | None = None
+    outcome: str | None = None
+
+
+class Cut(SQLModel, table=True):
+    """A verdict that took something away from a live session, and what led to it: what the breaker counts."""
+
+    __tablename__ = "cuts"
+    __table_args__ = (Index("ix_cuts_cause_at", "cause", "at"),)
+
+    sequence: int | None = Field(
+        default=None,
+        primary_key=True,
+        sa_type=BigInteger().with_variant(Integer, "sqlite"),
+    )
+    at: datetime = Field(sa_type=Utc, index=True)
+    session: str
+    cause: str

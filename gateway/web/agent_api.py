@@ -16,7 +16,8 @@ from gateway.access.sessions import EndReason
 from gateway.access.verdicts import remaining_ms, verdict
 from gateway.errors import Forbidden, Malformed, Refused, Unauthenticated, Unavailable
 from gateway.identity import device
-from gateway.identity.device import DeviceKey, VerifiedDeviceClaims
+from gateway.identity.device import VerifiedDeviceClaims
+from gateway.identity.device_key import DeviceKey
 from gateway.store import tables
 from gateway.store.engine import reading, writing
 from gateway.web.deployment import Deployment

@@ -13,19 +13,20 @@ from starlette.responses import RedirectResponse, Response
 
 from gateway.access import administrators, audit, enrolment
 from gateway.access.audit import Event
-from gateway.errors import Refused, Unauthenticated
+from gateway.errors import Malformed, Refused, Unauthenticated
 from gateway.identity import login_state
 from gateway.identity.oidc import ANOTHER_LOGIN, VerifiedLogin
 from gateway.store.engine import reading, writing
 from gateway.web import problems
 from gateway.web.deployment import Deployment
-from gateway.web.operations import Operation, Proof
+from gateway.web.operations import Operation, Proof, answer_json
 
 LOGIN_COOKIE = "__Host-sallyport-login"
 ADMIN_COOKIE = "__Host-sallyport-admin"
 ADMIN = "admin"
 ENROLMENT = "enrolment:"
 STATE_SECONDS = 600
+LONGEST_HINT = 255
 
 
 def login_device(gateway: Deployment, request: Request, _body: bytes) -> Response:
@@ -39,6 +40,23 @@ def login_device(gateway: Deployment, request: Request, _body: bytes) -> Respons
 def login_administrator(gateway: Deployment, _request: Request, _body: bytes) -> Response:
     """Send the browser to the provider to log in as an administrator."""
     return _to_provider(gateway, ADMIN, now=gateway.clock.now())
+
+
+def initiated(gateway: Deployment, request: Request, _body: bytes) -> Response:
+    """Begin a login that a provider's portal asks for (OIDC Core 4): it lets people log in, and decides nothing else.
+
+    The issuer must be the configured one, and what the browser is to see afterwards must be ours, or this were an open
+    redirect. It is an administrator's login: a device begins its own.
+    """
+    asked = request.query_params
+    if asked.get("iss") != gateway.provider.issuer:
+        raise Malformed("login-issuer", "iss must be the configured provider's, letter for letter")
+    target, hint = asked.get("target_link_uri"), asked.get("login_hint")
+    if target is not None and not (target == gateway.public_url or target.startswith(f"{gateway.public_url}/")):
+        raise Malformed("login-target", f"target_link_uri must begin with {gateway.public_url}/")
+    if hint is not None and not (0 < len(hint) <= LONGEST_HINT and hint.isprintable()):
+        raise Malformed("login-hint", f"login_hint must be a printable text of at most {LONGEST_HINT} characters")
+    return _to_provider(gateway, ADMIN, now=gateway.clock.now(), hint=hint)
 
 
 def callback(gateway: Deployment, request: Request, _body: bytes) -> Response:
@@ -60,8 +78,13 @@ def callback(gateway: Deployment, request: Request, _body: bytes) -> Response:
     return answer
 
 
-def _to_provider(gateway: Deployment, purpose: str, *, now: datetime) -> Response:
-    begun = gateway.provider.begin(purpose, entropy=gateway.entropy, now=now)
+def client_keys(gateway: Deployment, _request: Request, _body: bytes) -> Response:
+    """Publish what the gateway signs with as a client (RFC 7517), for the provider to register."""
+    return answer_json({"keys": gateway.provider.published_keys()})
+
+
+def _to_provider(gateway: Deployment, purpose: str, *, now: datetime, hint: str | None = None) -> Response:
+    begun = gateway.provider.begin(purpose, entropy=gateway.entropy, now=now, hint=hint)
     answer = RedirectResponse(begun.url, 303)
     _set_cookie(answer, LOGIN_COOKIE, login_state.seal(begun.state, gateway.cookie_key), STATE_SECONDS)
     return answer
@@ -96,6 +119,8 @@ def _set_cookie(answer: Response, name: str, value: str, seconds: int) -> None:
 
 OPERATIONS = (
     Operation("GET", "/login/admin", "Log in as an administrator", Proof.NOTHING, 303, login_administrator),
+    Operation("GET", "/login/initiate", "Log in as the provider's portal asks", Proof.NOTHING, 303, initiated),
     Operation("GET", "/login/{enrolment}", "Log in on a device", Proof.NOTHING, 303, login_device),
+    Operation("GET", "/jwks.json", "The gateway's keys as a client of the provider", Proof.NOTHING, 200, client_keys),
     Operation("GET", "/callback", "Come back from the provider", Proof.BROWSER, 303, callback),
 )

@@ -21,8 +21,10 @@ from gateway.access.credentials import TunnelEnd
 from gateway.access.enforcement import Enforcement
 from gateway.access.tunnel import SOCKETS, UapiTunnel
 from gateway.errors import HostError, SettingsError
+from gateway.identity.client_key import ClientKey
 from gateway.identity.http import Egress
 from gateway.identity.oidc import RelyingParty
+from gateway.identity.possession import Prover
 from gateway.policy.load import load_policy
 from gateway.policy.policy import Policy
 from gateway.settings import LOOPBACK, Settings
@@ -89,6 +91,9 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
 
 def _provider(settings: Settings, issuer: str) -> RelyingParty:
     host = urlsplit(issuer).hostname
+    prover = None
+    if settings.oidc_profile == "fapi2":
+        prover = Prover(ClientKey(state.kept_key(settings.state_dir / "client.key", os.urandom)), os.urandom)
     return RelyingParty(
         issuer=issuer,
         client_id=settings.oidc_client_id,
@@ -96,6 +101,7 @@ def _provider(settings: Settings, issuer: str) -> RelyingParty:
         redirect_uri=f"{settings.public_url}/callback",
         groups_claim=settings.oidc_groups_claim,
         http=Egress(allow_loopback=host in LOOPBACK, private_host=host),
+        prover=prover,
     )
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from agent.collect import _MODULES
+from agent.collect import Collection
 from agent.wire import AGENT_VERSION
 from tests.unit.agent.test_install import ROOT, base_requirements, closure, normal, wheel, wheel_metadata
 
@@ -31,7 +31,7 @@ def test_the_agent_alone_works_in_an_environment_of_its_own(wheel: Path, tmp_pat
     facts = json.loads(
         subprocess.run([command, "report", "--print"], cwd="/", capture_output=True, text=True, check=True).stdout
     )
-    assert set(facts) == {name for module in _MODULES.values() for name in module.FACTS} | {"agent.version"}
+    assert set(facts) == Collection().facts
     assert facts["agent.version"]["value"] == AGENT_VERSION
     assert facts["os.family"]["value"] == "linux"
 

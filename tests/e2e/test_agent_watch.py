@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.collect import firewall
+from agent.collect.linux import firewall
 from agent.watch import Watch, Watches
 from agent.watch.files import FileWatch
 from agent.watch.netfilter import FirewallWatch

@@ -99,13 +99,14 @@ class Person(Browser):
 class Machine:
     """One host with a provider, a tunnel and a gateway, and laptops and people on it."""
 
-    def __init__(self, stack: contextlib.ExitStack, folder: Path) -> None:
+    def __init__(self, stack: contextlib.ExitStack, folder: Path, *, profile: str = "oidc") -> None:
         self._stack = stack
         self.folder = folder
         self.authority = folder / "gateway" / "ca.crt"
         self.host = Host.create("login", mark=f"{owner_mark()}-{folder.name}")
         stack.callback(self.host.remove)
-        self.provider = ProviderProcess(self.host, folder, URL, self.authority)
+        self.provider = ProviderProcess(self.host, folder, URL, self.authority, profile=profile)
+        self._profile = profile
         stack.callback(self.provider.stop)
 
     def start_gateway(self) -> None:
@@ -116,6 +117,7 @@ class Machine:
             "SALLYPORT_STATE_DIR": str(self.folder / "gateway"),
             "SALLYPORT_OIDC_ISSUER": self.provider.issuer,
             "SALLYPORT_OIDC_CLIENT_SECRET": SECRET,
+            "SALLYPORT_OIDC_PROFILE": self._profile,
             "SALLYPORT_TUNNEL_INTERFACE": interface,
         }
         tunnel = self._start("tunnel", [sys.executable, "-m", "gateway", "tunnel"], settings)

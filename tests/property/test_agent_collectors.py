@@ -9,12 +9,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.collect.antivirus import parse_version
-from agent.collect.disk import chain, encrypted, parse_findmnt, parse_lsblk, parse_swaps, parse_zfs, parse_zpool
-from agent.collect.firewall import parse_iptables, parse_nft
-from agent.collect.patches import parse_apt, parse_dnf_check_update, parse_dnf_updateinfo
+from agent.collect.linux.antivirus import parse_version
+from agent.collect.linux.disk import chain, encrypted, parse_findmnt, parse_lsblk, parse_swaps, parse_zfs, parse_zpool
+from agent.collect.linux.firewall import parse_iptables, parse_nft
+from agent.collect.linux.packages.apt import parse_apt
+from agent.collect.linux.packages.dnf import parse_dnf_check_update, parse_dnf_updateinfo
+from agent.collect.linux.system import parse_os_release, version
 from agent.collect.reading import Unreadable
-from agent.collect.system import parse_os_release, version
 from agent.tunnel import parse_dump
 
 WORDS = st.sampled_from(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx2
+import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import HealthCheck, assume, example, given, settings
@@ -17,7 +18,7 @@ from agent.device_key import DeviceKey as AgentKey
 from gateway.errors import GatewayError, Malformed, ProviderError, Unauthenticated
 from gateway.identity import compact, device, strict_json
 from gateway.identity.claim_rules import Expected
-from gateway.identity.device import DeviceKey
+from gateway.identity.device_key import DeviceKey
 from gateway.identity.discovery import Metadata
 from gateway.identity.jwks import read_keys
 from gateway.identity.login_state import LoginState, seal, unseal
@@ -58,6 +59,7 @@ LOGOUT_CLAIMS: dict[str, Any] = {
 }
 LOGOUT_TOKENS = [jws(HEADER, {**LOGOUT_CLAIMS, "sid": sid}, SIGNER.sign).encode() for sid in ("sid-1", "sid-2")]
 
+ES256 = jwt.get_algorithm_by_name("ES256")
 PRIVATE = ec.generate_private_key(ec.SECP256R1())
 LAPTOP = AgentKey(PRIVATE)
 DEVICE = DeviceKey.from_jwk(LAPTOP.jwk)
@@ -313,7 +315,7 @@ def test_a_signed_report_with_any_members_is_read_or_refused(
 ) -> None:
     claims = {**REPORT, **more, **({"facts": facts} if facts is not None else {})}
     header = {"alg": "ES256", "typ": wire.TYP_REPORT, "kid": LAPTOP.id}
-    body = jws(header, claims, lambda signed: device.ES256.sign(signed, PRIVATE)).encode()
+    body = jws(header, claims, lambda signed: ES256.sign(signed, PRIVATE)).encode()
     verified, refusal = attempt(lambda: device.verify_report(body, DEVICE, now=START), Malformed, Unauthenticated)
     if refusal is None:
         report = verified.report

@@ -29,7 +29,7 @@ from gateway.access.credentials import TunnelEnd
 from gateway.access.enforcement import Enforcement
 from gateway.access.tunnel import UapiTunnel
 from gateway.errors import TunnelError
-from gateway.identity.device import DeviceKey
+from gateway.identity.device_key import DeviceKey
 from gateway.identity.http import Egress
 from gateway.identity.oidc import RelyingParty, VerifiedLogin
 from gateway.policy.load import loads
@@ -119,10 +119,10 @@ class World:
         self.deployment = self.deploy(loads(policy, "corporate.yaml"))
         self.browser = self.new_browser()
 
-    def use_provider(self, provider: Provider) -> None:
+    def use_provider(self, provider: Provider, **client: Any) -> None:
         """Have the gateway ask this provider from now on, and know nothing of it yet."""
         self.issuer = provider.issuer
-        self.provider = LoginDesk(provider).party
+        self.provider = LoginDesk(provider, **client).party
         self.deployment = replace(self.deployment, provider=self.provider, provider_check=ProviderCheck(self.provider))
         self.browser = self.new_browser()
 

@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from gateway.identity.http import Egress
 from gateway.identity.login_state import LoginState
 from gateway.identity.oidc import LoginBegun, RelyingParty, VerifiedLogin
+from gateway.identity.possession import Prover
 
 START = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ISSUER = "https://login.example"
@@ -142,6 +143,11 @@ class Provider(httpx2.BaseTransport):
     _access_tokens: dict[str, str] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
+    @property
+    def base(self) -> str:
+        """Where its endpoints lie."""
+        return self.issuer.rstrip("/")
+
     def rotate(self, kid: str, algorithm: str = "RS256", *, keep: bool = False) -> None:
         """Sign with a new key, and publish it with or without the old ones."""
         self.signer = Signer(kid, algorithm)
@@ -165,15 +171,15 @@ class Provider(httpx2.BaseTransport):
         return Draft(header, {**says, "jti": f"logout-{next(self._numbers)}", **claims}, self.signer)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        path = request.url.path
+        path = request.url.path.removeprefix(urlsplit(self.issuer).path.rstrip("/"))
         request.read()
         self.asked.append(path)
         self.requests.append(request)
         usual: dict[str, Answer] = {
             DISCOVERY: self._discovery,
-            KEYS: self._keys,
-            TOKEN: self._token,
-            USERINFO: self._userinfo,
+            KEYS: self.keys,
+            TOKEN: self.token,
+            USERINFO: self.user,
         }
         answer = self.answers.get(path) or usual.get(path)
         return answer(request) if answer else httpx2.Response(404)
@@ -181,9 +187,9 @@ class Provider(httpx2.BaseTransport):
     def _discovery(self, _request: httpx2.Request) -> httpx2.Response:
         members = {
             "issuer": self.issuer,
-            "authorization_endpoint": f"{self.issuer}/authorize",
-            "token_endpoint": f"{self.issuer}{TOKEN}",
-            "jwks_uri": f"{self.issuer}{KEYS}",
+            "authorization_endpoint": f"{self.base}/authorize",
+            "token_endpoint": f"{self.base}{TOKEN}",
+            "jwks_uri": f"{self.base}{KEYS}",
             "id_token_signing_alg_values_supported": ["RS256"],
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
             "scopes_supported": ["openid", "profile", "groups"],
@@ -192,10 +198,12 @@ class Provider(httpx2.BaseTransport):
         }
         return httpx2.Response(200, json={name: value for name, value in members.items() if value is not None})
 
-    def _keys(self, _request: httpx2.Request) -> httpx2.Response:
+    def keys(self, _request: httpx2.Request) -> httpx2.Response:
+        """The published key set."""
         return httpx2.Response(200, json={"keys": self.published}, headers=self.key_headers)
 
-    def _token(self, request: httpx2.Request) -> httpx2.Response:
+    def token(self, request: httpx2.Request) -> httpx2.Response:
+        """The token endpoint: a code for tokens, once."""
         form = dict(parse_qsl(request.content.decode()))
         granted = self._codes.pop(form.get("code", ""), None)
         challenge = base64url(hashlib.sha256(form.get("code_verifier", "").encode()).digest())
@@ -211,7 +219,8 @@ class Provider(httpx2.BaseTransport):
         answer = {**members, **self.token_answer}
         return httpx2.Response(200, json={name: value for name, value in answer.items() if value is not None})
 
-    def _userinfo(self, request: httpx2.Request) -> httpx2.Response:
+    def user(self, request: httpx2.Request) -> httpx2.Response:
+        """The userinfo endpoint."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme != "Bearer" or token not in self._access_tokens:
             return httpx2.Response(401, headers={"www-authenticate": 'Bearer error="invalid_token"'})
@@ -247,7 +256,14 @@ def at_hash(access_token: str, algorithm: str) -> str:
 class LoginDesk:
     """A relying party at a provider, and browsers that log in. One clock for both, turned by hand."""
 
-    def __init__(self, provider: Provider, *, client_secret: str | None = None, groups_claim: str = "groups") -> None:
+    def __init__(
+        self,
+        provider: Provider,
+        *,
+        client_secret: str | None = None,
+        groups_claim: str = "groups",
+        prover: Prover | None = None,
+    ) -> None:
         self.provider = provider
         self.party = RelyingParty(
             issuer=provider.issuer,
@@ -256,6 +272,7 @@ class LoginDesk:
             redirect_uri=CALLBACK,
             groups_claim=groups_claim,
             http=Egress(allow_loopback=False, resolve=lambda _host, _port: [ADDRESS], wire=provider),
+            prover=prover,
         )
         self._random = random.Random(1)
 

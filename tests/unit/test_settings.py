@@ -25,6 +25,7 @@ WRONG = {
     "TUNNEL_ADDRESSES": ["100.96.0.1/16", "10.0.0.0/8,10.1.0.0/16", "100.96.0.0/30", "x", ","],
     "TUNNEL_MTU": ["1279", "65440", "-1", "x", "1420.0"],
     "TRANSFORMS": ["rust", "Python"],
+    "OIDC_PROFILE": ["FAPI2", "fapi"],
     "DEVELOPMENT_PROVIDER": ["0.0.0.0:9400", "192.0.2.1:9400", "example.com:9400"],
 }
 

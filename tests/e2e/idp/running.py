@@ -52,7 +52,7 @@ class ProviderProcess:
 
     issuer = f"http://127.0.0.1:{PORT}"
 
-    def __init__(self, host: Host, folder: Path, gateway: str, authority: Path) -> None:
+    def __init__(self, host: Host, folder: Path, gateway: str, authority: Path, *, profile: str = "oidc") -> None:
         """`gateway` is its origin, `authority` the certificate authority that it will have made."""
         self._host = host
         self._settings = {
@@ -61,6 +61,8 @@ class ProviderProcess:
             "logout": f"{gateway}/backchannel-logout",
             "authority": str(authority),
             "secret": SECRET,
+            "profile": profile,
+            "client_keys": f"{gateway}/jwks.json",
             "keys": str(folder / "provider-key.json"),
         }
         self._program: Program | None = None

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from agent import wire
 from agent.device_key import DeviceKey
 from agent.errors import AgentError
-from gateway.identity.device import DeviceKey as GatewaysDeviceKey
+from gateway.identity.device_key import DeviceKey as GatewaysDeviceKey
 
 
 def test_a_new_key_is_a_file_that_only_its_owner_reads(tmp_path: Path) -> None:

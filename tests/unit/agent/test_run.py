@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from agent.client import Gateway
-from agent.collect import Collection
+from agent.collect import SLOW, Collection
 from agent.device_key import DeviceKey
 from agent.footprint import Footprint
 from agent.run import Agent
@@ -59,7 +59,7 @@ class Running:
         self._thread.join(30)
         assert not self._thread.is_alive()
         for thread in threading.enumerate():
-            if thread.name == "patches":
+            if thread.name in SLOW:
                 thread.join(120)  # what it finds goes into the inbox
         self._watches.close()
         self.agent.inbox.close()

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from gateway.errors import ProviderError
-from gateway.identity.http import LARGEST_ANSWER, LONGEST_ANSWER, Egress
+from gateway.identity.http import LARGEST_ANSWER, LONGEST_ANSWER, Bearer, Egress
 from tests.sim.provider import ADDRESS
 
 URL = "https://login.example/keys"
@@ -377,7 +377,7 @@ def test_a_wire_that_breaks_is_a_problem_of_the_provider_with_a_reason(error: ht
 def test_a_bearer_token_is_sent_when_one_is_given_and_no_cookie_ever() -> None:
     wire = Wire(lambda: httpx2.Response(200, json={"a": 1}, headers={"set-cookie": "a=b"}))
     way_out = egress(wire)
-    way_out.get(URL, bearer="secret")
+    way_out.get(URL, auth=Bearer("secret"))
     way_out.get_json(URL)
     assert wire.sent[0].headers["authorization"] == "Bearer secret"
     assert "authorization" not in wire.sent[1].headers

@@ -19,7 +19,7 @@ access:
 checks:
   fw: {check: firewall, enabled: true, otherwise: limited}
 """
-KEYS = "policy, tiers, resources, access, checks, session, limits"
+KEYS = "policy, tiers, resources, access, checks, session, signals, limits"
 VERSIONS = 'allowed is a version in quotes such as "12" (meaning >= 12), ">= 12.5" or ">= 2.4, < 3"'
 NETWORKS = "allowed is CIDR without host bits, for example 10.20.0.0/24, 10.20.0.10/32 or 2001:db8::/64"
 PORTS = "allowed is for example tcp/443, udp/5000-5010, tcp, udp, icmp or icmpv6"
@@ -48,8 +48,8 @@ def test_the_document_that_the_tables_below_spoil_is_sound() -> None:
         # unknown keys
         (GOOD + "chekcs: {}\n", f"9:1: chekcs: is not a key; allowed are {KEYS}"),
         (but("enabled:", "enabeld:"), "8:25: checks.fw.enabeld: is not a key; allowed are otherwise, warn, grace, severity, fix, platforms, groups, devices, owner, link, check, enabled, products"),
-        (but("ports:", "port:"), "4:41: resources.wiki.port: is not a key; allowed are destinations, ports"),
-        (GOOD + "session: {leases: 60s}\n", "9:11: session.leases: is not a key; allowed are lease, max_duration, idle, reauthenticate, without_report"),
+        (but("ports:", "port:"), "4:41: resources.wiki.port: is not a key; allowed are destinations, ports, max_age, acr_values"),
+        (GOOD + "session: {leases: 60s}\n", "9:11: session.leases: is not a key; allowed are lease, max_duration, idle, reauthenticate, without_report, without_login, check_login, device_code"),
         (but("limited}", "limited, fix: {linus: x}}"), "8:66: checks.fw.fix.linus: is not a key; allowed are linux, darwin, windows"),
         (but("enabled: true", "<<: {enabled: true}"), "8:25: checks.fw.<<: is not a key; allowed are otherwise, warn, grace, severity, fix, platforms, groups, devices, owner, link, check, enabled, products"),
         # wrong types
@@ -92,6 +92,11 @@ def test_the_document_that_the_tables_below_spoil_is_sound() -> None:
         (but("tier: full", "tier: denied"), "6:32: access.0.tier: 'denied' is no tier for a grant; allowed are full, limited"),
         (but("otherwise: limited", "otherwise: limit"), "8:51: checks.fw.otherwise: 'limit' is no tier to fall to; allowed are limited, denied"),
         (but("otherwise: limited", "otherwise: full"), "8:51: checks.fw.otherwise: 'full' is no tier to fall to; allowed are limited, denied"),
+        (GOOD + "session: {without_login: gone}\n", "9:26: session.without_login: 'gone' is no tier to fall to; allowed are limited, denied"),
+        (GOOD + "signals: {high_risk: gone}\n", "9:22: signals.high_risk: 'gone' is no tier to fall to; allowed are limited, denied"),
+        (GOOD + "signals: {risk: limited}\n", "9:11: signals.risk: is not a key; allowed are credential_change, not_compliant, medium_risk, high_risk"),
+        (GOOD + "session: {check_login: 30s}\n", "9:10: session: has a check_login of 30s; allowed is 1m or more"),
+        (but("ports: [tcp/443]", "max_age: 30s"), "4:9: resources.wiki: has a max_age of 30s; allowed is 1m or more"),
         (GOOD + "session: {without_report: gone}\n", "9:27: session.without_report: 'gone' is no tier to fall to; allowed are limited, denied"),
         (but("resources: [wiki]", "resources: [wikki]"), "6:50: access.0.resources.0: 'wikki' is no resource; allowed are wiki"),
         (but("check: firewall", "check: firewal"), "8:15: checks.fw.check: 'firewal' is unknown; allowed are os-version, patches, antivirus, firewall, disk-encryption, report-age, agent-version, any-of, all-of, not"),
@@ -378,3 +383,11 @@ def test_words_that_old_yaml_took_for_something_else_are_texts() -> None:
     text = but("[everyone]", "[yes, no, on, off, NULL, True, 12:30, 0x10, .inf]")
     groups = loads(text, "p.yaml").access[0].groups
     assert groups == ["yes", "no", "on", "off", "NULL", "True", "12:30", "0x10", ".inf"]
+
+
+def test_a_problem_carries_its_line_so_that_whoever_shows_it_can_point() -> None:
+    with pytest.raises(PolicyError) as caught:
+        loads(but("enabled: true", "enabled: yes"), "p.yaml")
+    (problem,) = caught.value.problems
+    assert problem.source == "  fw: {check: firewall, enabled: yes, otherwise: limited}"
+    assert problem.source[problem.column - 1 :].startswith("yes")

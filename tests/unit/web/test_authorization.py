@@ -75,7 +75,8 @@ class Stage:
     def path(self, operation: Operation) -> str:
         """The address of the victim's things."""
         path = operation.path.replace("{session}", self.device.session).replace("{enrolment}", self.enrolment)
-        return f"{path}?{urlencode(self.query)}" if path == "/callback" else path
+        query = {"/callback": self.query, "/login/initiate": {"iss": self.world.issuer}}.get(path)
+        return f"{path}?{urlencode(query)}" if query else path
 
 
 @pytest.fixture
@@ -279,7 +280,16 @@ def test_every_route_of_the_application_is_in_the_table(stage: Stage) -> None:
 def test_the_open_routes_are_these_and_no_others() -> None:
     """Whoever opens one more says so here."""
     opened = {operation.path for operation in OPERATIONS if operation.proof is Proof.NOTHING}
-    assert opened == {"/healthz", "/readyz", "/metrics", "/openapi.json", "/login/admin", "/login/{enrolment}"}
+    assert opened == {
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+        "/jwks.json",
+        "/login/admin",
+        "/login/initiate",
+        "/login/{enrolment}",
+    }
 
 
 # tricks: none of them turns a refusal into an answer

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from agent.collect.antivirus import parse_version
+from agent.collect.linux.antivirus import parse_version
 from agent.collect.reading import Unreadable
 from tests.unit.agent.recordings import recorded
 
@@ -20,8 +20,9 @@ VERSIONS = [
 
 @pytest.mark.parametrize("number", range(len(VERSIONS)))
 def test_the_signatures_are_as_old_as_clamd_says_in_local_time(number: int) -> None:
-    signatures, made = parse_version(recorded("antivirus/versions.txt").splitlines()[number])
+    engine, signatures, made = parse_version(recorded("antivirus/versions.txt").splitlines()[number])
     assert (signatures, made and time.localtime(made)[:6]) == VERSIONS[number]
+    assert engine.startswith(("0.", "1."))
 
 
 def test_every_recorded_version_is_judged() -> None:
@@ -29,8 +30,8 @@ def test_every_recorded_version_is_judged() -> None:
 
 
 def test_a_day_that_does_not_exist_is_no_age() -> None:
-    assert parse_version("ClamAV 1.4.6/27400/Thu Nov 39 02:40:37 2026") == ("27400", None)
-    assert parse_version("ClamAV 1.4.6/27400/Xxx Yyy 19 02:40:37 2026") == ("27400", None)
+    assert parse_version("ClamAV 1.4.6/27400/Thu Nov 39 02:40:37 2026") == ("1.4.6", "27400", None)
+    assert parse_version("ClamAV 1.4.6/27400/Xxx Yyy 19 02:40:37 2026") == ("1.4.6", "27400", None)
 
 
 @pytest.mark.parametrize(

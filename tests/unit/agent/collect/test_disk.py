@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from agent.collect.disk import (
+from agent.collect.linux.disk import (
     chain,
     encrypted,
     parse_findmnt,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agent.collect.firewall import parse_iptables, parse_nft
+from agent.collect.linux.firewall import parse_iptables, parse_nft
 from agent.collect.reading import Unreadable
 from tests.unit.agent.recordings import names, recorded
 

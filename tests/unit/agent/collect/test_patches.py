@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.collect.patches import newest, parse_apt, parse_dnf_check_update, parse_dnf_updateinfo
+from agent.collect.linux.packages import newest
+from agent.collect.linux.packages.apt import parse_apt
+from agent.collect.linux.packages.dnf import parse_dnf_check_update, parse_dnf_updateinfo
 from agent.collect.reading import Unreadable
 from tests.unit.agent.recordings import names, recorded
 
@@ -87,5 +89,5 @@ def test_lists_are_as_fresh_as_the_newest_mark_of_them(tmp_path: Path) -> None:
     for path, at in ((old, 1000), (young, 2000)):
         path.touch()
         os.utime(path, (at, at))
-    assert newest([old, young, tmp_path / "missing"]) == 2000
-    assert newest([tmp_path / "missing"]) is None
+    assert newest(["/old", "/young", "/missing"], tmp_path) == 2000
+    assert newest(["/missing"], tmp_path) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.collect.system import parse_os_release, version
+from agent.collect.linux.system import parse_os_release, version
 from tests.unit.agent.recordings import names, recorded
 
 RELEASES = {

@@ -1,4 +1,7 @@
-"""ClamAV's daemon, asked over its own socket: does it answer, and how old are its signatures (clamd(8))."""
+"""ClamAV's daemon, asked over its own socket: does it answer, and how old are its signatures (clamd(8)); or another product.
+
+On-access scanning is a program of its own, clamonacc(8), which asks clamd about what is opened.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,21 @@ import struct
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from agent.collect.linux import endpoint
+from agent.collect.linux.processes import executables
 from agent.collect.reading import Unreadable, absent, stated
 from agent.wire import Fact
 
-FACTS: Final = ("antivirus.product", "antivirus.running", "antivirus.signatures_at", "antivirus.signatures_version")
+FACTS: Final = (
+    "antivirus.product",
+    "antivirus.running",
+    "antivirus.realtime",
+    "antivirus.engine_version",
+    "antivirus.signatures_at",
+    "antivirus.signatures_version",
+)
 SOCKETS: Final = (Path("/run/clamav/clamd.ctl"), Path("/run/clamd.scan/clamd.sock"), Path("/run/clamav/clamd.sock"))
 """Where Debian, Fedora and others put it."""
 PROGRAM: Final = "clamd"
@@ -29,7 +41,7 @@ _VERSION = re.compile(
 
 
 def collect(sockets: Sequence[Path] = SOCKETS, *, now: float) -> dict[str, Fact]:
-    """Ask the first clamd that answers. That none does is a fact and not an error: there is no protection."""
+    """Ask the first clamd that answers, or else look for another product. That there is none is a fact and not an error."""
     silent = "no clamd socket was found"
     for path in sockets:
         try:
@@ -39,34 +51,56 @@ def collect(sockets: Sequence[Path] = SOCKETS, *, now: float) -> dict[str, Fact]
             return _running(path, now)
         except Unreadable as error:
             silent = str(error) if path.exists() else silent
-    return {
-        **absent((FACTS[0], *FACTS[2:]), "clamd", now, silent),
-        **stated(f"clamd ({silent})", now, antivirus__running=False),
+    return _other(now) or {
+        **absent((FACTS[0], *FACTS[3:]), "clamd", now, silent),
+        **stated(f"clamd ({silent})", now, antivirus__running=False, antivirus__realtime=False),
     }
 
 
 def _running(path: Path, now: float) -> dict[str, Fact]:
-    signatures, made = parse_version(_ask(path, "VERSION"))
+    engine, signatures, made = parse_version(_ask(path, "VERSION"))
+    scanning = any(file.endswith("/clamonacc") for file in executables().values())
     return {
         **stated(str(path), now, antivirus__product="clamav", antivirus__running=True),
-        **stated(f"{path} VERSION", now, antivirus__signatures_at=made, antivirus__signatures_version=signatures),
+        **stated("clamonacc", now, antivirus__realtime=scanning),
+        **stated(f"{path} VERSION", now, antivirus__engine_version=engine, antivirus__signatures_version=signatures),
+        **stated(f"{path} VERSION", now, antivirus__signatures_at=made),
     }
 
 
-def parse_version(text: str) -> tuple[str | None, float | None]:
-    """Read `ClamAV 1.4.6/27400/Thu Nov 19 02:40:37 2026`: signature version and when it was made, in Unix seconds.
+def _other(now: float) -> dict[str, Fact] | None:
+    """A known product whose own files run. Its kernel sensor sees every file; about signatures only Defender tells."""
+    found = endpoint.running(executables().values(), endpoint.is_genuine)
+    if found is None:
+        return None
+    health: dict[str, Any] = {"running": True, "realtime": True}
+    source = f"processes of {found.name}"
+    if found.name == "defender":
+        try:
+            health, source = dict(endpoint.parse_mdatp(endpoint.health())), "mdatp health"
+        except Unreadable as error:
+            return {
+                **stated(source, now, antivirus__product=found.name),
+                **absent(FACTS[1:], "mdatp health", now, str(error)),
+            }
+    told = {f"antivirus__{name.partition('.')[2]}": health.get(name.partition(".")[2]) for name in FACTS[1:]}
+    return {**stated(source, now, antivirus__product=found.name), **stated(source, now, **told)}
 
-    With only local signatures there is neither. clamd writes the date in local time, as ctime(3) does.
+
+def parse_version(text: str) -> tuple[str, str | None, float | None]:
+    """Read `ClamAV 1.4.6/27400/Thu Nov 19 02:40:37 2026`: engine, signatures, and when these were made, in Unix seconds.
+
+    With only local signatures the last two are missing. clamd writes the date in local time, as ctime(3) does.
     """
     found = _VERSION.fullmatch(text.strip())
     if found is None:
         raise Unreadable("VERSION was not answered in clamd's form")
     if found["made"] is None:
-        return None, None
+        return found["engine"], None, None
     try:
-        return found["signatures"], time.mktime(time.strptime(found["made"], "%a %b %d %H:%M:%S %Y"))
+        return found["engine"], found["signatures"], time.mktime(time.strptime(found["made"], "%a %b %d %H:%M:%S %Y"))
     except (ValueError, OverflowError):
-        return found["signatures"], None
+        return found["engine"], found["signatures"], None
 
 
 def process(path: Path) -> int:

@@ -7,10 +7,18 @@ import shlex
 from pathlib import Path
 from typing import Final
 
-from agent.collect.reading import Unreadable, file, stated
+from agent.collect.reading import Unreadable, file, stated, text
 from agent.wire import Fact
 
-FACTS: Final = ("os.family", "os.distribution", "os.version", "os.kernel")
+FACTS: Final = (
+    "os.family",
+    "os.distribution",
+    "os.version",
+    "os.release",
+    "os.edition",
+    "os.kernel",
+    "os.architecture",
+)
 RELEASE: Final = (Path("/etc/os-release"), Path("/usr/lib/os-release"))
 """os-release(5): the first that exists counts."""
 LONGEST_LINE: Final = 4096
@@ -25,16 +33,18 @@ def collect(*, now: float) -> dict[str, Fact]:
     distribution = release.get("ID", "linux")  # os-release(5): the default
     point = _point_release() if distribution == "debian" else None
     return {
-        **stated(str(path), now, os__family="linux", os__distribution=distribution),
-        **stated(str(path), now, os__version=version(release, point)),
-        **stated("uname", now, os__kernel=os.uname().release),
+        **stated(str(path), now, os__family="linux", os__distribution=text(distribution)),
+        **stated(str(path), now, os__version=text(version(release, point))),
+        **stated(str(path), now, os__release=text(release.get("VERSION_CODENAME"))),
+        **stated(str(path), now, os__edition=text(release.get("VARIANT_ID"))),
+        **stated("uname", now, os__kernel=os.uname().release, os__architecture=os.uname().machine),
     }
 
 
-def parse_os_release(text: str) -> dict[str, str]:
+def parse_os_release(said: str) -> dict[str, str]:
     """Read os-release(5): NAME=value lines in shell quoting. Lines that are none are passed over."""
     found: dict[str, str] = {}
-    for line in text.splitlines():
+    for line in said.splitlines():
         if len(line) > LONGEST_LINE:
             continue
         name, equals, value = line.strip().partition("=")
