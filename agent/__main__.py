@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from agent import answers
+from agent import screen
 from agent.addresses import Addresses
 from agent.client import Gateway, origin
 from agent.collect import Collection
@@ -22,9 +22,9 @@ from agent.errors import AgentError
 from agent.footprint import Footprint
 from agent.login import log_in
 from agent.run import Agent
-from agent.state import State
-from agent.status import StatusBoard, connected, picture
-from agent.tunnel import BACKENDS, INTERFACE, Tunnel, peer_of
+from agent.state import DEFAULT_FOLDER, State
+from agent.status import StatusBoard
+from agent.tunnel import BACKENDS, INTERFACE, Tunnel
 from agent.watch import Watches
 from agent.wire import AGENT_VERSION, Enrolment
 
@@ -74,7 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     down.set_defaults(run=_down)
 
     status = commands.add_parser("status", help="connected or not, the tier, what is wrong and how to fix it")
-    status.add_argument("--json", action="store_true", help="for programs")
+    how = status.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="for programs")
+    how.add_argument("--watch", action="store_true", help="again every 2 s, until Ctrl-C")
     status.set_defaults(run=_status)
 
     report = commands.add_parser("report", help="show what would be reported")
@@ -84,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _folder() -> Path:
-    folder = Path(os.environ.get(STATE_DIR) or "/var/lib/sallyport-agent")
+    folder = Path(os.environ.get(STATE_DIR) or DEFAULT_FOLDER)
     if not folder.is_absolute():
         raise AgentError(f"{STATE_DIR}={str(folder)!r} must be an absolute path")
     return folder
@@ -155,20 +157,7 @@ def _say(line: str) -> None:
 
 
 def _status(parsed: argparse.Namespace, state: State) -> int:
-    enrolment = state.enrolment()
-    status = state.status()
-    if status is None:
-        print(json.dumps({"state": "stopped"}) if parsed.json else f"the agent is not running; {enrolment.gateway}")
-        return 1
-    now = time.time()
-    peer = peer_of(str(status.get("interface")), status.get("backend"))
-    flowing = connected(status, peer, now=now)
-    if parsed.json:
-        print(json.dumps({**status, "connected": flowing}, indent=2))
-    else:
-        verdict = answers.verdict(status["verdict"]) if status.get("verdict") else None
-        print("\n".join(picture(status, verdict, peer, now=now)))
-    return 0 if flowing else 1
+    return screen.watch(state) if parsed.watch else screen.show(state, as_json=parsed.json)
 
 
 def _report(_parsed: argparse.Namespace, _state: State) -> int:

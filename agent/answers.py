@@ -60,6 +60,8 @@ class Verdict:
     policy_version: str
     trace: str = ""
     """The gateway's name for this decision; none from an older gateway."""
+    expires_at: float | None = None
+    """When the session ends whatever is reported; none from an older gateway."""
 
     @property
     def refused(self) -> list[Finding]:
@@ -83,6 +85,7 @@ def verdict(members: object) -> Verdict:
         heartbeat_ms=_whole(given, "heartbeat_ms", 1000, 24 * 3600 * 1000),
         policy_version=text(given, "policy_version"),
         trace=text({"trace": "", **given}, "trace"),
+        expires_at=_instant(given, "expires_at"),
     )
 
 

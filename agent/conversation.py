@@ -6,6 +6,7 @@ import base64
 import time
 from collections.abc import Mapping
 
+from agent import wire
 from agent.answers import Verdict, text
 from agent.client import Gateway
 from agent.errors import Nonsense, Problem
@@ -18,29 +19,37 @@ class Conversation:
     def __init__(self, gateway: Gateway) -> None:
         """Open a session. Raises Problem, Unreachable or Nonsense."""
         self._gateway = gateway
+        self._held: Mapping[str, Fact] | None = None
+        """The facts that the gateway holds of this session."""
         self.verdict, self._nonce = gateway.begin_session()
 
     @property
     def session(self) -> str:
         return self.verdict.session
 
-    def report(self, facts: Mapping[str, Fact]) -> Verdict:
-        """Report the facts. An answer that was lost on the way is made up for once: the refusal says where we stand."""
+    def report(self, facts: Mapping[str, Fact], *, whole: bool = True) -> Verdict:
+        """Report the facts; unless `whole`, by their digest when none has another value than in the report before.
+
+        An answer that was lost on the way is made up for once: the refusal says where we stand.
+        """
+        unchanged = self._held if not whole and self._held is not None and _same(self._held, facts) else None
         try:
-            return self._report(facts, self.verdict.sequence)
+            return self._report(facts, unchanged, self.verdict.sequence)
         except Problem as problem:
             sequence = problem.members.get("sequence")
-            if problem.code != "report-out-of-order" or type(sequence) is not int:
+            if problem.code not in ("report-out-of-order", "facts-unknown") or type(sequence) is not int:
                 raise
             self._nonce = text(problem.members, "nonce")
-            return self._report(facts, sequence)
+            return self._report(facts, None, sequence)
 
-    def _report(self, facts: Mapping[str, Fact], sequence: int) -> Verdict:
-        report = PostureReport(self.session, sequence + 1, self._nonce, time.time(), facts)
+    def _report(self, facts: Mapping[str, Fact], unchanged: Mapping[str, Fact] | None, sequence: int) -> Verdict:
+        digest = None if unchanged is None else wire.digest(wire.told(unchanged))
+        report = PostureReport(self.session, sequence + 1, self._nonce, time.time(), facts, digest)
+        self._held = None
         verdict, nonce = self._gateway.report(report)
         if verdict.session != self.session:
             raise Nonsense("the gateway answered for another session")
-        self.verdict, self._nonce = verdict, nonce
+        self.verdict, self._nonce, self._held = verdict, nonce, facts if unchanged is None else unchanged
         return verdict
 
     def credential(self, public_key: bytes) -> TunnelConfig:
@@ -58,3 +67,12 @@ class Conversation:
         )
         self.verdict = verdict
         return news
+
+
+def _same(one: Mapping[str, Fact], other: Mapping[str, Fact]) -> bool:
+    """Whether both state the same, whenever it was observed."""
+    return _stated(one) == _stated(other)
+
+
+def _stated(facts: Mapping[str, Fact]) -> dict[str, object]:
+    return {name: {**fact.to_json(), "observed_at": 0} for name, fact in facts.items()}

@@ -156,7 +156,8 @@ class Agent:
     def _keep(self, conversation: Conversation, schedule: Schedule, *, news: bool) -> None:
         """Collect and report what is due."""
         now = boottime()
-        if schedule.full_due(now=now) or self._asleep.slept(boottime=now, monotonic=time.monotonic()):
+        whole = schedule.full_due(now=now)
+        if whole or self._asleep.slept(boottime=now, monotonic=time.monotonic()):
             self._posture.everything()
             self._watches.follow_antivirus()
             schedule.collected(now=now)
@@ -166,15 +167,15 @@ class Agent:
             self._posture.refresh(LIVELY)
             self._watches.follow_antivirus()
         if due or (news and not schedule.failing):
-            self._try_report(conversation, schedule)
+            self._try_report(conversation, schedule, whole=whole)
         if self._tunnel.lost() and not schedule.failing:
             self._say("the tunnel is gone: making a new one")
             self._tunnel.down()
             self._bring_up(conversation)
 
-    def _try_report(self, conversation: Conversation, schedule: Schedule) -> None:
+    def _try_report(self, conversation: Conversation, schedule: Schedule, *, whole: bool) -> None:
         try:
-            self._report(conversation)
+            self._report(conversation, whole=whole)
         except AgentError as error:
             if isinstance(error, Problem) and error.status < 500:
                 raise
@@ -187,9 +188,9 @@ class Agent:
             if self._board.publish("connected", verdict=conversation.verdict):
                 self._say("connected again")
 
-    def _report(self, conversation: Conversation) -> None:
+    def _report(self, conversation: Conversation, *, whole: bool = True) -> None:
         before = conversation.verdict
-        self._announce(before, conversation.report(self._posture.facts))
+        self._announce(before, conversation.report(self._posture.facts, whole=whole))
 
     def _announce(self, before: answers.Verdict, verdict: answers.Verdict) -> None:
         for line in changes(before, verdict):

@@ -31,8 +31,6 @@ INTERFACE: Final = "sallyport"
 DIES_WITH_US: Final = ("setpriv", "--pdeathsig", "TERM", "--")
 """A killed agent leaves no tunnel behind (util-linux; the program keeps its process id)."""
 START_WITHIN: Final = 10.0
-HANDSHAKE_FRESH: Final = 180
-"""Seconds after which a key is not used any more (WireGuard paper, REJECT_AFTER_TIME)."""
 
 
 class Backend(Protocol):
@@ -137,6 +135,8 @@ class Tunnel:
         if not self._choices:
             raise AgentError(f"{backend or 'no WireGuard'} is not installed; install one of {', '.join(BACKENDS)}")
         self._backend: Backend | None = None
+        self.routes: tuple[str, ...] = ()
+        """What is sent into the tunnel now."""
         self._private_key = X25519PrivateKey.generate()
 
     @property
@@ -162,6 +162,7 @@ class Tunnel:
             self._backend.configure(self.interface, self._private_key.private_bytes_raw(), config, endpoint)
             self._address(config)
             self.footprint.route(config, self.interface, self._backend.name)
+            self.routes = config.routes
         except BaseException:
             self.down()
             raise
@@ -220,16 +221,7 @@ class Tunnel:
         if self._backend is not None:
             self._backend.stop()
             self._backend = None
-
-
-def peer_of(interface: str, backend: str | None) -> uapi.PeerState | None:
-    """What an interface that another process has up says about its peer; None when there is none."""
-    if backend == Kernel.name:
-        return Kernel().peer(interface)
-    try:
-        return uapi.peer_state(uapi.ask(interface, "get=1\n\n"))
-    except AgentError:
-        return None
+        self.routes = ()
 
 
 def backends() -> list[Backend]:

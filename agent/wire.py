@@ -8,6 +8,8 @@ key can never have two names.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -65,7 +67,8 @@ class PostureReport:
     """The facts of a device with what makes them fresh. Claims of a `TYP_REPORT` JWS.
 
     `sequence` starts at 1 and grows by one per accepted report of a session; `nonce` is the gateway's last answer;
-    `issued_at` is Unix time in seconds.
+    `issued_at` is Unix time in seconds. A heartbeat names the facts of the session's last report by `unchanged`, their
+    `digest`, in place of sending them again; a gateway that does not hold them asks for the whole (`facts-unknown`).
     """
 
     session: str
@@ -73,16 +76,23 @@ class PostureReport:
     nonce: str
     issued_at: float
     facts: Mapping[str, Fact] = field(default_factory=dict)
+    unchanged: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "v": VERSION,
-            "session": self.session,
-            "seq": self.sequence,
-            "nonce": self.nonce,
-            "iat": self.issued_at,
-            "facts": {name: fact.to_json() for name, fact in sorted(self.facts.items())},
-        }
+        said = {"v": VERSION, "session": self.session, "seq": self.sequence, "nonce": self.nonce, "iat": self.issued_at}
+        if self.unchanged is not None:
+            return {**said, "unchanged": self.unchanged}
+        return {**said, "facts": told(self.facts)}
+
+
+def told(facts: Mapping[str, Fact]) -> dict[str, Any]:
+    """Facts as they are sent."""
+    return {name: fact.to_json() for name, fact in sorted(facts.items())}
+
+
+def digest(facts: Mapping[str, Any]) -> str:
+    """The SHA-256 of facts as they were sent: hexadecimal, over JSON without white space and in order."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

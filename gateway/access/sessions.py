@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 from sqlmodel import Session, col, select
 
+from agent import wire
 from agent.wire import Fact
 from gateway.access import audit, history, verdicts
 from gateway.access.addresses import release
@@ -84,7 +85,8 @@ def report(
 ) -> tables.Session:
     """Judge a report and renew the lease. The caller looks at `ended_at`: a denied session ends here.
 
-    Raises Conflict `report-out-of-order` unless it carries the latest nonce and the next sequence number.
+    Raises Conflict `report-out-of-order` unless it carries the latest nonce and the next sequence number, and
+    `facts-unknown` when it names facts that this session has not sent.
     """
     said = report.report
     session = own(db, said.session, device, now=now)
@@ -95,10 +97,11 @@ def report(
             nonce=session.nonce,
             sequence=session.sequence,
         )
+    facts = said.facts if said.unchanged is None else _unchanged(db, session, said.unchanged)
     session.sequence = said.sequence
     session.nonce = new_identifier(entropy)
     session.lease_until = min(now + policy.session.lease, session.expires_at)
-    posture = Posture(said.facts, datetime.fromtimestamp(said.issued_at, UTC), now)
+    posture = Posture(facts, datetime.fromtimestamp(said.issued_at, UTC), now)
     changed = _keep_posture(db, session, posture)
     judge(db, policy, session, posture, now=now, changed=changed)
     return session
@@ -252,6 +255,19 @@ def _due(session: tables.Session, policy: Policy) -> datetime:
     """The first instant at which time alone changes something about the session."""
     instants = [session.lease_until, session.expires_at, session.active_at + policy.session.idle]
     return min([*instants, session.valid_until] if session.valid_until else instants)
+
+
+def _unchanged(db: Session, session: tables.Session, digest: str) -> dict[str, Fact]:
+    """The facts that a heartbeat means: those of this session's report before, and no others."""
+    row = db.get(tables.Posture, session.device)
+    if row is None or row.session != session.id or wire.digest(row.facts) != digest:
+        raise Conflict(
+            "facts-unknown",
+            "send the facts themselves: those that were named are not the ones before",
+            nonce=session.nonce,
+            sequence=session.sequence,
+        )
+    return {name: Fact.from_json(fact) for name, fact in row.facts.items()}
 
 
 def _keep_posture(db: Session, session: tables.Session, posture: Posture) -> tables.Members:
