@@ -119,7 +119,7 @@ class Agent:
         self._mend()
         changed = self._watches.wait(seconds)
         self._disturbed |= bool(changed & DISTURBING)
-        news = self._posture.refresh(changed)
+        news = sum(self._ask(name) for name in changed) > 0  # each of them is asked
         if "antivirus" in changed:
             self._watches.follow_antivirus()
         for kind, value in self.inbox.take():
@@ -128,6 +128,12 @@ class Agent:
             elif kind == "event":
                 self._events.append(value)
         return changed, news
+
+    def _ask(self, name: str) -> bool:
+        start = time.monotonic()
+        news = self._posture.refresh([name])
+        self._watches.asked(name, took=time.monotonic() - start)
+        return news
 
     def _mend(self) -> None:
         """Put back what was taken from the protection; the report of the change is out by now and did not wait for it."""
@@ -164,7 +170,7 @@ class Agent:
             news = True
         due = schedule.report_due(now=now)
         if due and not news:
-            self._posture.refresh(LIVELY)
+            self._posture.refresh({*LIVELY, *self._watches.polled})
             self._watches.follow_antivirus()
         if due or (news and not schedule.failing):
             self._try_report(conversation, schedule, whole=whole)
