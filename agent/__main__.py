@@ -10,10 +10,11 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from agent import screen
+from agent import bugreport, doctor, screen, wire
 from agent.addresses import Addresses
 from agent.client import Gateway, origin
 from agent.collect import Collection
@@ -34,7 +35,7 @@ CLAMD_SOCKET: Final = "SALLYPORT_AGENT_CLAMD_SOCKET"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0, 1 after `error: …` (for `status`: not connected), 2 for a wrong call."""
-    parsed = _parser().parse_args(arguments)
+    parsed = parser().parse_args(arguments)
     try:
         return int(parsed.run(parsed, State(_folder())))
     except AgentError as error:
@@ -44,12 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
         prog="sallyport-agent", description="Reports this machine's posture and keeps its tunnel up."
     )
-    parser.add_argument("--version", action="version", version=f"sallyport-agent {AGENT_VERSION}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    made.add_argument("--version", action="version", version=f"sallyport-agent {AGENT_VERSION}")
+    commands = made.add_subparsers(required=True, metavar="COMMAND")
 
     enrol = commands.add_parser("enrol", help="bind this machine to a gateway and log in")
     enrol.add_argument("url", metavar="URL", help="the gateway, for example https://gateway.example.com")
@@ -79,10 +80,18 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--watch", action="store_true", help="again every 2 s, until Ctrl-C")
     status.set_defaults(run=_status)
 
+    examine = commands.add_parser("doctor", help="find what is broken on this machine, with what to do next")
+    examine.add_argument("--json", action="store_true", help="for programs")
+    examine.set_defaults(run=_doctor)
+
+    collect = commands.add_parser("bugreport", help="write what helps to find a fault, with secrets removed")
+    collect.add_argument("--output", type=Path, metavar="FILE", help="write there; left out, print it")
+    collect.set_defaults(run=_bugreport)
+
     report = commands.add_parser("report", help="show what would be reported")
     report.add_argument("--print", action="store_true", required=True, help="print the facts as JSON and send nothing")
     report.set_defaults(run=_report)
-    return parser
+    return made
 
 
 def _folder() -> Path:
@@ -160,9 +169,33 @@ def _status(parsed: argparse.Namespace, state: State) -> int:
     return screen.watch(state) if parsed.watch else screen.show(state, as_json=parsed.json)
 
 
+def _doctor(parsed: argparse.Namespace, state: State) -> int:
+    found = []
+    for seen in doctor.examine(state):
+        found.append(seen)
+        if not parsed.json:
+            print(seen.line(), *([f"     next: {seen.fix}"] if seen.fix else []), sep="\n", flush=True)
+    if parsed.json:
+        print(json.dumps([asdict(seen) for seen in found], indent=2))
+    return 0 if all(seen.right for seen in found) else 1
+
+
+def _bugreport(parsed: argparse.Namespace, state: State) -> int:
+    text = bugreport.write(state, lambda: wire.told(Collection(_clamd_sockets()).everything(now=time.time())))
+    if parsed.output is None:
+        print(text)
+        return 0
+    try:
+        with open(os.open(parsed.output, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as opened:
+            opened.write(text)
+    except OSError as error:
+        raise AgentError(f"{parsed.output} cannot be written ({error.strerror})") from None
+    print(f"{parsed.output}: read it before you send it; names and addresses of this network are in it")
+    return 0
+
+
 def _report(_parsed: argparse.Namespace, _state: State) -> int:
-    facts = Collection(_clamd_sockets()).everything(now=time.time())
-    print(json.dumps({name: fact.to_json() for name, fact in sorted(facts.items())}, indent=2))
+    print(json.dumps(wire.told(Collection(_clamd_sockets()).everything(now=time.time())), indent=2))
     return 0
 
 

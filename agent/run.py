@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from agent import answers
+from agent import answers, notify
 from agent.client import Gateway
 from agent.collect import Collection
 from agent.conversation import Conversation
@@ -201,6 +201,8 @@ class Agent:
     def _announce(self, before: answers.Verdict, verdict: answers.Verdict) -> None:
         for line in changes(before, verdict):
             self._say(line)
+        if (shown := notify.text(before, verdict)) is not None:
+            notify.tell(*shown)
 
     def _ended(self, conversation: Conversation, schedule: Schedule) -> bool:
         """Look at the events that came. Says whether the session is over; its tunnel is down then."""

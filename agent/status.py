@@ -78,6 +78,7 @@ class StatusBoard:
             "interface": self._tunnel.interface,
             "backend": self._tunnel.backend,
             "routes": list(self._tunnel.routes),
+            "dns": list(self._tunnel.dns),
             "handshake_at": peer.last_handshake if peer else None,
             "problem": problem,
             "verdict": verdict.to_json() if verdict else None,

@@ -137,6 +137,7 @@ class Tunnel:
         self._backend: Backend | None = None
         self.routes: tuple[str, ...] = ()
         """What is sent into the tunnel now."""
+        self.dns: tuple[str, ...] = ()
         self._private_key = X25519PrivateKey.generate()
 
     @property
@@ -162,7 +163,7 @@ class Tunnel:
             self._backend.configure(self.interface, self._private_key.private_bytes_raw(), config, endpoint)
             self._address(config)
             self.footprint.route(config, self.interface, self._backend.name)
-            self.routes = config.routes
+            self.routes, self.dns = config.routes, config.dns
         except BaseException:
             self.down()
             raise
@@ -221,7 +222,7 @@ class Tunnel:
         if self._backend is not None:
             self._backend.stop()
             self._backend = None
-        self.routes = ()
+        self.routes = self.dns = ()
 
 
 def backends() -> list[Backend]:

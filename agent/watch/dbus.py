@@ -87,7 +87,13 @@ class BusWatch:
         destination, path, interface = whom
         self._socket.sendall(
             message(
-                CALL, self._serial, path=path, interface=interface, member=member, destination=destination, arguments=texts
+                CALL,
+                self._serial,
+                path=path,
+                interface=interface,
+                member=member,
+                destination=destination,
+                arguments=texts,
             )
         )
 
