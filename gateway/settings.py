@@ -33,11 +33,15 @@ class Settings:
     state_dir: Path
     database_url: str
     policy_dir: Path | None
+    history_days: int
     oidc_issuer: str | None
     oidc_client_id: str
     oidc_client_secret: str | None
     oidc_groups_claim: str
     oidc_profile: str
+    ssf_issuer: str | None
+    ssf_token: str | None
+    ssf_delivery: str
     tunnel_interface: str
     tunnel_endpoint: tuple[str, int]
     tunnel_addresses: tuple[Network, ...]
@@ -61,11 +65,15 @@ class Settings:
             state_dir=state_dir,
             database_url=read("DATABASE_URL", f"sqlite:///{state_dir}/sallyport.db", _database_url),
             policy_dir=read.optional("POLICY_DIR", _existing_dir),
+            history_days=read("HISTORY_DAYS", "90", _days),
             oidc_issuer=read.optional("OIDC_ISSUER", _issuer),
             oidc_client_id=read("OIDC_CLIENT_ID", "sallyport", _text),
             oidc_client_secret=read.optional("OIDC_CLIENT_SECRET", _text),
             oidc_groups_claim=read("OIDC_GROUPS_CLAIM", "groups", _text),
             oidc_profile=read("OIDC_PROFILE", "oidc", _profile),
+            ssf_issuer=read.optional("SSF_ISSUER", _issuer),
+            ssf_token=read.optional("SSF_TOKEN", _text),
+            ssf_delivery=read("SSF_DELIVERY", "push", _delivery),
             tunnel_interface=read("TUNNEL_INTERFACE", "sallyport0", _interface_name),
             tunnel_endpoint=read("TUNNEL_ENDPOINT", "127.0.0.1:51820", _host_port),
             tunnel_addresses=read("TUNNEL_ADDRESSES", "100.96.0.0/16,fd53:616c:6c79::/64", _networks),
@@ -81,6 +89,8 @@ class Settings:
             raise SettingsError("SALLYPORT_TLS_CERTIFICATE and SALLYPORT_TLS_KEY belong together: set both or none")
         if bool(settings.tunnel_dns) != bool(settings.tunnel_domains):
             raise SettingsError("SALLYPORT_TUNNEL_DNS and SALLYPORT_TUNNEL_DOMAINS belong together: set both or none")
+        if (settings.ssf_issuer is None) != (settings.ssf_token is None):
+            raise SettingsError("SALLYPORT_SSF_ISSUER and SALLYPORT_SSF_TOKEN belong together: set both or none")
         return settings
 
 
@@ -168,6 +178,12 @@ def _issuer(text: str) -> str:
     return text
 
 
+def _delivery(text: str) -> str:
+    if text not in ("push", "poll"):
+        raise ValueError("must be push or poll")
+    return text
+
+
 def _profile(text: str) -> str:
     if text not in ("oidc", "fapi2"):
         raise ValueError("must be oidc or fapi2")
@@ -214,6 +230,12 @@ def _networks(text: str) -> tuple[Network, ...]:
     if any(n.num_addresses < 8 for n in networks):
         raise ValueError("must be networks with at least 8 addresses")
     return networks
+
+
+def _days(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= 3650:
+        raise ValueError("must be a number of days from 1 to 3650")
+    return int(text)
 
 
 def _mtu(text: str) -> int:

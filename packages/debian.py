@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
+from agent.__main__ import parser
 from agent.wire import AGENT_VERSION
 from packages import documents
 
@@ -114,7 +115,7 @@ def _documents(root: Path) -> None:
     for ending, make in documents.DOCUMENTS.items():
         place = root / places[ending]
         place.parent.mkdir(parents=True)
-        place.write_text(make(documents.parser()))
+        place.write_text(make(parser()))
     licence = root / "usr/share/doc/sallyport-agent/copyright"
     licence.parent.mkdir(parents=True)
     shutil.copyfile(TREE / "LICENSE", licence)

@@ -7,7 +7,8 @@ do about it follows from the rows (`reconcile`); nothing here talks to it.
 from __future__ import annotations
 
 import enum
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -15,14 +16,14 @@ from sqlmodel import Session, col, select
 
 from agent import wire
 from agent.wire import Fact
-from gateway.access import audit, history, verdicts
+from gateway.access import audit, history, signals, verdicts
 from gateway.access.addresses import release
 from gateway.access.audit import GATEWAY, Event
 from gateway.access.identifiers import Entropy, is_identifier, new_identifier
 from gateway.errors import Conflict, NotFound, Unauthenticated
 from gateway.identity.device import VerifiedReport
 from gateway.policy import record
-from gateway.policy.model import Posture, Subject
+from gateway.policy.model import Posture, Signal, Subject
 from gateway.policy.policy import Policy
 from gateway.policy.question import Question
 from gateway.store import tables
@@ -41,7 +42,13 @@ class EndReason(enum.StrEnum):
     DENIED = "denied"
     KILLED = "killed"
     LOGGED_OUT = "logged-out"
+    REVOKED = "revoked"
+    LOGIN_REFUSED = "login-refused"
     BROKEN = "record-broken"
+
+
+NEVER = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
+"""Of a session of before it was kept."""
 
 
 def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: Entropy) -> tables.Session:
@@ -54,9 +61,11 @@ def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: E
     if before is not None:
         end(db, before, EndReason.REPLACED, now=now)
         db.flush()  # `live_device` is UNIQUE: the old row lets go before the new one takes it
-    subject = Subject(login.user, frozenset(login.groups), device)
-    asked = Question(subject, None, now, _failing_since(db.get(tables.Posture, device)))
+    standing = signals.against(db, login)
+    known = _failing_since(db.get(tables.Posture, device))
+    asked = Question(_subject(login, device, standing), None, now, known)
     decision = asked.answered(policy)
+    expires_at = _expires_at(policy, login, now)
     session = tables.Session(
         id=new_identifier(entropy),
         device=device,
@@ -65,10 +74,13 @@ def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: E
         user=login.user,
         groups=list(login.groups),
         started_at=now,
-        expires_at=min(now + policy.session.max_duration, login.expires_at),
+        expires_at=expires_at,
         active_at=now,
-        lease_until=min(now + policy.session.lease, login.expires_at),
+        lease_until=min(now + policy.session.lease, expires_at),
         nonce=new_identifier(entropy),
+        authenticated_at=login.authenticated_at,
+        acr=login.acr,
+        signals=standing,
         **verdicts.kept(decision, policy),
     )
     session.due_at = _due(session, policy)
@@ -107,6 +119,34 @@ def report(
     return session
 
 
+def renew(db: Session, policy: Policy, login: tables.Login, *, now: datetime) -> tables.Session | None:
+    """Have the live session of the login's device go on by this login, in its tunnel. None: the device has no session."""
+    session = live_session(db, login.device)
+    if session is None:
+        return None
+    session.login, session.user = login.id, login.user
+    session.expires_at = _expires_at(policy, login, session.started_at)
+    audit.record(
+        db, Event.SESSION_RENEWED, now=now, actor=login.user, device=login.device, session=session.id, acr=login.acr
+    )
+    rejudge(db, policy, session, login, now=now)
+    return session
+
+
+def rejudge(db: Session, policy: Policy, session: tables.Session, login: tables.Login, *, now: datetime) -> bool:
+    """Decide again, by what is known of the login now. Says whether the verdict has changed.
+
+    A row that does not hold what it should is worth no access.
+    """
+    session.groups, session.authenticated_at, session.acr = list(login.groups), login.authenticated_at, login.acr
+    session.signals = signals.against(db, login)
+    try:
+        return judge(db, policy, session, latest_posture(db, session), now=now)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        end(db, session, EndReason.BROKEN, now=now)
+        return True
+
+
 def judge(
     db: Session,
     policy: Policy,
@@ -120,14 +160,14 @@ def judge(
 
     `changed` are the facts that are news since the last decision.
     """
-    before = (session.tier, session.findings, session.resources, session.valid_until)
+    before = _told(session)
     failing = _failing(session.findings)
     _judge(db, policy, session, posture, now=now, changed=changed or {})
     if session.tier != before[0] or _failing(session.findings) != failing:
         _record_change(db, policy, session, before[0], now=now)
     if session.tier == policy.denied:
         end(db, session, EndReason.DENIED, now=now)
-    return before != (session.tier, session.findings, session.resources, session.valid_until)
+    return before != _told(session)
 
 
 def end(db: Session, session: tables.Session, reason: EndReason, *, now: datetime, actor: str = GATEWAY) -> None:
@@ -202,8 +242,31 @@ def question(
     session: tables.Session, posture: Posture | None, row: tables.Posture | None, *, now: datetime
 ) -> Question:
     """Put together what is decided about a live session: by `judge`, and by whoever wants to know what it would decide."""
-    subject = Subject(session.user, frozenset(session.groups), session.device)
+    subject = _subject(session, session.device, session.signals)
     return Question(subject, posture, now, _failing_since(row))
+
+
+def _subject(login: tables.Login | tables.Session, device: str, standing: Sequence[str]) -> Subject:
+    """Whom a decision is about. A login whose instant is not known is as old as can be."""
+    return Subject(
+        login.user,
+        frozenset(login.groups),
+        device,
+        authenticated_at=login.authenticated_at or NEVER,
+        acr=login.acr,
+        signals=frozenset(Signal(name) for name in standing),
+    )
+
+
+def _expires_at(policy: Policy, login: tables.Login, started_at: datetime) -> datetime:
+    """The end of a session: that of its login, unless the policy names a tier for what is left then."""
+    longest = started_at + policy.session.max_duration
+    return longest if policy.session.without_login else min(longest, login.expires_at)
+
+
+def _told(session: tables.Session) -> tuple[Any, ...]:
+    """What the tunnel, the agent and the clock have to know of a verdict."""
+    return session.tier, session.findings, session.resources, session.valid_until, session.step_up
 
 
 def _find(db: Session, session: str) -> tables.Session:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from gateway.policy.model import Decision, Finding
+from gateway.policy.model import Decision, Finding, StepUp
 from gateway.policy.policy import Policy
 from gateway.store import tables
 
@@ -21,6 +21,7 @@ def kept(decision: Decision, policy: Policy) -> dict[str, Any]:
         "rate": decision.rate,
         "policy_version": decision.policy_version,
         "valid_until": decision.valid_until,
+        "step_up": [_step_up(step) for step in decision.step_up],
     }
 
 
@@ -50,6 +51,7 @@ def verdict(session: tables.Session, *, now: datetime, lease: timedelta) -> dict
         "valid_until": session.valid_until.timestamp() if session.valid_until else None,
         "policy_version": session.policy_version,
         "expires_at": session.expires_at.timestamp(),
+        "step_up": session.step_up,
         "trace": session.trace,
     }
 
@@ -78,6 +80,12 @@ def _finding(finding: Finding) -> dict[str, Any]:
     }
 
 
+def _step_up(step: StepUp) -> dict[str, Any]:
+    max_age = int(step.max_age.total_seconds()) if step.max_age is not None else None
+    return {"resource": step.resource, "max_age": max_age, "acr_values": list(step.acr_values)}
+
+
 def _resource(name: str, policy: Policy) -> dict[str, Any]:
     resource = policy.resources[name]
-    return {"name": name, "destinations": list(resource.destinations), "ports": list(resource.ports or ())}
+    where = [*(resource.destinations or ()), *(resource.names or ())]
+    return {"name": name, "destinations": where, "ports": list(resource.ports or ())}

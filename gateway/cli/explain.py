@@ -10,8 +10,8 @@ from pathlib import Path
 from agent.wire import Fact
 from gateway.errors import PolicyError, Problem
 from gateway.policy import story, trial
+from gateway.policy.files import read
 from gateway.policy.fixture import instant
-from gateway.policy.load import read
 from gateway.policy.model import EvidenceGrade, Posture, Subject
 from gateway.policy.policy import Policy
 from gateway.policy.source import MAX_BYTES
@@ -21,10 +21,15 @@ from gateway.policy.suite import load_fixtures
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add whom and what the decision is about."""
+    parser.add_argument(
+        "policy", nargs="?", type=Path, metavar="DIR", help="the folder of a policy; without, the gateway's own record"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
+    parser.add_argument("--trace", metavar="ID", help="of the record: the decision with this trace id")
     parser.add_argument("--fixture", metavar="FILE:NAME", help="the decision about this fixture")
     parser.add_argument("--user", metavar="NAME", help="or about a device of this user")
     parser.add_argument("--group", action="append", default=[], metavar="NAME", help="a group of the user; repeatable")
-    parser.add_argument("--device", default="", metavar="ID", help="the device's id, where a check names devices")
+    parser.add_argument("--device", default="", metavar="ID", help="the device's id; of the record also its name")
     posture = "the device's facts, as `sallyport-agent report --print` prints them; without, it has not reported"
     parser.add_argument("--posture", type=Path, metavar="FILE", help=posture)
     parser.add_argument("--at", type=_time, metavar="TIME", help="when, in UTC: 2026-03-01T12:00:00Z; without, now")
@@ -42,11 +47,26 @@ def explained(arguments: argparse.Namespace, policy: Policy) -> Story:
 
 def wrong_call(arguments: argparse.Namespace) -> str | None:
     """Say what is wrong with the choice of arguments, if anything is."""
+    if arguments.policy is None:
+        return _wrong_record(arguments)
+    if arguments.trace is not None:
+        return "--trace is of the record, which takes no DIR"
+    if not arguments.policy.exists():
+        return f"argument DIR: {arguments.policy} does not exist"
     if (arguments.fixture is None) == (arguments.user is None):
         return "needs either --fixture FILE:NAME or --user NAME"
     about_user = (arguments.group, arguments.device, arguments.posture, arguments.at)
     if arguments.fixture is not None and any(about_user):
         return "a fixture has its own user, groups, device, posture and time"
+    return None
+
+
+def _wrong_record(arguments: argparse.Namespace) -> str | None:
+    whom = bool(arguments.user) and bool(arguments.device)
+    if arguments.fixture or arguments.group or arguments.posture or whom == (arguments.trace is not None):
+        return "without DIR, needs --user NAME and --device NAME, with --at TIME or not, or --trace ID alone"
+    if arguments.trace is not None and (arguments.at or arguments.user or arguments.device):
+        return "a trace id has its own device and time"
     return None
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from gateway.cli import explain, fleet, narration, plan, replay, shipped
+from gateway.cli import explain, fleet, narration, plan, recorded, replay, shipped
 from gateway.errors import PolicyError, Problem
 from gateway.policy import schema, trial
 from gateway.policy.load import load_policy
@@ -31,9 +31,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     test.add_argument(
         "--fixtures", type=_folder, metavar="DIR", help="their folder; otherwise tests/<name of the policy> beside it"
     )
-    explained = _add(commands, "explain", run_explain, "tell one decision: why, what would be better, what comes next")
+    explain_purpose = "tell one decision: why, what would be better, what comes next"
+    explained = commands.add_parser("explain", help=explain_purpose, description=explain_purpose, epilog=STATUS)
     explain.configure(explained)
-    explained.set_defaults(refuse=explained.error)
+    explained.set_defaults(run=run_explain, refuse=explained.error)
     plan.configure(
         _add(commands, "plan", run_plan, "say what the policy would do to every live session, and gate on it")
     )
@@ -89,6 +90,8 @@ def run_explain(arguments: argparse.Namespace) -> int:
     wrong = explain.wrong_call(arguments)
     if wrong is not None:
         arguments.refuse(wrong)
+    if arguments.policy is None:
+        return _run_recorded(arguments)
     try:
         told = explain.explained(arguments, load_policy(arguments.policy))
     except PolicyError as error:
@@ -133,6 +136,19 @@ def run_snapshot(arguments: argparse.Namespace) -> int:
     count = fleet.save(arguments.file)
     print(f"wrote {arguments.file}: {count} live session{'' if count == 1 else 's'}")
     return 0
+
+
+def _run_recorded(arguments: argparse.Namespace) -> int:
+    """Tell a decision of the record. Status 1 when it does not come out as it did then."""
+    at = arguments.at
+    found = recorded.told(user=arguments.user, device=arguments.device or None, trace=arguments.trace, at=at)
+    remark = {True: "the same as recorded, bit for bit", False: "NOT what was recorded", None: "as of now"}
+    if arguments.json:
+        _print_json({"trace": found.trace, "reproduced": found.reproduced, **narration.as_json(found.story)})
+    else:
+        print(f"decision {found.trace}, {remark[found.reproduced]}")
+        print("\n".join(narration.as_text(found.story)))
+    return 1 if found.reproduced is False else 0
 
 
 def run_init(arguments: argparse.Namespace) -> int:

@@ -22,6 +22,9 @@ LONGEST_LIFETIME = timedelta(days=31)
 LONGEST_TEXT = 255
 """OIDC Core 2: `sub` must not exceed 255 ASCII characters."""
 
+MOST_NAMES = 32
+"""Of authentication methods: RFC 8176 knows twenty."""
+
 LATEST_INSTANT = 253_402_300_799
 """The last second of the year 9999: what a datetime can hold."""
 
@@ -167,6 +170,17 @@ def text(claims: Mapping[str, Any], name: str, check: str) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= LONGEST_TEXT or not value.isprintable():
         raise Broken(check, f"{name} must be a text of 1 to {LONGEST_TEXT} characters")
     return value
+
+
+def named(value: object) -> str | None:
+    """Read a claim that opens something only when it is a name."""
+    return value if isinstance(value, str) and 0 < len(value) <= LONGEST_TEXT and value.isprintable() else None
+
+
+def names(value: object) -> tuple[str, ...]:
+    """Read a list of such names, leaving out what is none."""
+    listed = value[:MOST_NAMES] if isinstance(value, list) else []
+    return tuple(name for name in map(named, listed) if name is not None)
 
 
 def optional_text(claims: Mapping[str, Any], name: str, check: str) -> str | None:

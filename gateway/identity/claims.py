@@ -25,6 +25,12 @@ def user(verified: VerifiedClaims) -> str:
     return verified.subject
 
 
+def email(verified: VerifiedClaims) -> str | None:
+    """Give the e-mail address that the provider knows the user by. It takes access away (security events), and gives none."""
+    found = verified.claims.get("email")
+    return str(found).lower() if _is_name(found) else None
+
+
 def names_groups(claims: Mapping[str, Any], path: str) -> bool:
     """Say whether the claims speak of groups at all, if only to say that they stand elsewhere."""
     return _at(claims, path) is not None or _elsewhere(claims, path)

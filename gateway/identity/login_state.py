@@ -12,11 +12,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from gateway.errors import Unauthenticated
-from gateway.identity.compact import base64url, base64url_decode
+from gateway.identity import sealing
 
 LIFETIME = timedelta(minutes=10)
 """Time for a person to type a password and find a second factor."""
@@ -25,27 +22,41 @@ CLOCK_STEP = timedelta(seconds=30)
 """How far the clock may step back between the two requests before the state counts as forged."""
 
 LARGEST_COOKIE = 4096
-NONCE_SIZE = 12
-CONTEXT = b"sallyport login state 1"
+CONTEXT = b"sallyport login state 2"
 """Bound into the seal, so that nothing else that is ever sealed with the key can stand in."""
 
 
 @dataclass(frozen=True, slots=True)
+class Demand:
+    """What a login must be beyond being one: typed in now (`fresh`), at most `max_age` seconds old and the provider says
+    so, of one of these classes."""
+
+    fresh: bool = False
+    max_age: int | None = None
+    acr_values: tuple[str, ...] = ()
+
+
+NOTHING = Demand()
+
+
+@dataclass(frozen=True, slots=True)
 class LoginState:
-    """One login attempt. `purpose` is ours; `verifier` is the PKCE secret (RFC 7636 section 4.1)."""
+    """One login attempt. `purpose` is ours; `verifier` is the PKCE secret (RFC 7636 section 4.1); `provider` is the name
+    of the one that it is at."""
 
     purpose: str
     state: str
     nonce: str
     verifier: str
     begun_at: datetime
+    provider: str = ""
+    demand: Demand = NOTHING
 
 
 def seal(state: LoginState, key: bytes, *, entropy: Callable[[int], bytes] = os.urandom) -> str:
     """Encrypt a state with AES-GCM under `key` (16 or 32 bytes) into a cookie's value."""
     members = {**asdict(state), "begun_at": state.begun_at.timestamp()}
-    nonce = entropy(NONCE_SIZE)
-    return base64url(nonce + AESGCM(key).encrypt(nonce, json.dumps(members).encode(), CONTEXT))
+    return sealing.seal(json.dumps(members).encode(), key, CONTEXT, entropy=entropy)
 
 
 def unseal(cookie: str, key: bytes, *, now: datetime) -> LoginState:
@@ -60,9 +71,10 @@ def _open(cookie: str, key: bytes) -> LoginState:
     try:
         if len(cookie) > LARGEST_COOKIE:
             raise ValueError
-        sealed = base64url_decode(cookie)
-        members = json.loads(AESGCM(key).decrypt(sealed[:NONCE_SIZE], sealed[NONCE_SIZE:], CONTEXT))
-    except (ValueError, InvalidTag):
+        members = json.loads(sealing.unseal(cookie, key, CONTEXT))
+    except ValueError:
         raise Unauthenticated("login-state", "this browser did not begin a login here; begin again") from None
     begun_at = datetime.fromtimestamp(members.pop("begun_at"), UTC)
-    return LoginState(**members, begun_at=begun_at)
+    demand = members.pop("demand")
+    acr_values = tuple(demand.pop("acr_values"))
+    return LoginState(**members, begun_at=begun_at, demand=Demand(**demand, acr_values=acr_values))

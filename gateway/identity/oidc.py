@@ -10,18 +10,18 @@ import hmac
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gateway.errors import ProviderError, Unauthenticated
-from gateway.identity import claims, fapi2, userinfo
-from gateway.identity.claim_rules import Expected
+from gateway.identity import claims, discovery, fapi2, userinfo
+from gateway.identity.claim_rules import CLOCK_SKEW, Expected
 from gateway.identity.compact import base64url
-from gateway.identity.discovery import Discovery, Metadata
+from gateway.identity.discovery import Metadata
 from gateway.identity.http import Egress
 from gateway.identity.jwks import KeySet
-from gateway.identity.login_state import LoginState
+from gateway.identity.login_state import NOTHING, Demand, LoginState
 from gateway.identity.possession import Prover
 from gateway.identity.token_client import TokenClient, printable
 from gateway.identity.verify import FindKey, VerifiedClaims, VerifiedLogout, verify_id_token, verify_logout_token
@@ -36,6 +36,9 @@ REACHABLE_FOR = 10.0
 ANOTHER_LOGIN = "login-state"
 """The code of the refusal that says nothing about this login: the answer was for another one."""
 
+OFFLINE = "offline_access"
+"""OIDC Core 11: the scope that asks for a refresh token."""
+
 WANTED_SCOPES = ("profile", "email", "groups")
 
 
@@ -49,7 +52,10 @@ class LoginBegun:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedLogin:
-    """Who logged in, in the provider's words, for which purpose of ours. Made only in this file."""
+    """Who logged in, in the provider's words, for which purpose of ours. Made only in this file.
+
+    `state` is the secret of the attempt; the tokens are to be sealed before they are kept (`identity.sealing`).
+    """
 
     issuer: str
     subject: str
@@ -59,6 +65,13 @@ class VerifiedLogin:
     issued_at: datetime
     sid: str | None
     purpose: str
+    acr: str | None = None
+    amr: tuple[str, ...] = ()
+    email: str | None = None
+    provider: str = ""
+    state: str = field(default="", repr=False)
+    id_token: str | None = field(default=None, repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
 
 
 class RelyingParty:
@@ -74,8 +87,13 @@ class RelyingParty:
         groups_claim: str,
         http: Egress,
         prover: Prover | None = None,
+        name: str = "",
+        groups_prefix: str = "",
     ) -> None:
-        """With a `prover`, the FAPI 2.0 Security Profile is kept and demanded."""
+        """With a `prover`, the FAPI 2.0 Security Profile is kept and demanded. `groups_prefix` is put before every group, so
+        that one provider's groups are never another's."""
+        self.name = name
+        self._groups_prefix = groups_prefix
         self._client_id = client_id
         self._client = TokenClient(
             client_id=client_id,
@@ -87,19 +105,30 @@ class RelyingParty:
         self._prover = prover
         self._groups_claim = groups_claim
         self._http = http
-        self._discovery = Discovery(issuer, http)
+        self._discovery = discovery.of_provider(issuer, http)
         self._keys: KeySet | None = None
         self._lock = threading.Lock()
         self._reachable = (float("-inf"), False)
 
     def begin(
-        self, purpose: str, *, entropy: Callable[[int], bytes], now: datetime, hint: str | None = None
+        self,
+        purpose: str,
+        *,
+        entropy: Callable[[int], bytes],
+        now: datetime,
+        hint: str | None = None,
+        demand: Demand = NOTHING,
+        lasting: bool = False,
     ) -> LoginBegun:
-        """Start a login; `hint` tells the provider whose it may be. Raises ProviderError when it cannot be used."""
+        """Start a login; `hint` tells the provider whose it may be, `lasting` asks for a refresh token.
+
+        Raises ProviderError when the provider cannot be used.
+        """
         metadata = self._metadata(now=now)
         secret, nonce, verifier = (base64url(entropy(SECRET_SIZE)) for _ in range(3))
-        state = LoginState(purpose, secret, nonce, verifier, now)
-        scope = " ".join(["openid", *(scope for scope in WANTED_SCOPES if scope in metadata.scopes)])
+        state = LoginState(purpose, secret, nonce, verifier, now, self.name, demand)
+        wanted = (*WANTED_SCOPES, *((OFFLINE,) if lasting else ()))
+        scope = " ".join(["openid", *(scope for scope in wanted if scope in metadata.scopes)])
         return LoginBegun(self._client.authorization_url(metadata, scope, state, now=now, hint=hint), state)
 
     def finish(self, query: Mapping[str, str], state: LoginState, *, now: datetime) -> VerifiedLogin:
@@ -111,15 +140,24 @@ class RelyingParty:
         code = _authorization_code(query, state, metadata)
         tokens = self._client.exchange(metadata, code, state, now=now)
         verified = self._verify(metadata, tokens, state, now=now)
+        _check_demand(verified, state.demand, now=now)
+        refresh_token = tokens.get("refresh_token")
         return VerifiedLogin(
             issuer=verified.issuer,
             subject=verified.subject,
             user=claims.user(verified),
-            groups=claims.groups(self._group_claims(metadata, tokens, verified, now=now), self._groups_claim),
+            groups=self._groups(metadata, tokens, verified, now=now),
             authenticated_at=verified.authenticated_at,
             issued_at=verified.issued_at,
             sid=verified.sid,
             purpose=state.purpose,
+            acr=verified.acr,
+            amr=verified.amr,
+            email=claims.email(verified),
+            provider=self.name,
+            state=state.state,
+            id_token=str(tokens["id_token"]),
+            refresh_token=refresh_token if isinstance(refresh_token, str) and refresh_token else None,
         )
 
     def logout(self, token: object, *, now: datetime) -> VerifiedLogout:
@@ -177,6 +215,12 @@ class RelyingParty:
             return verified.claims
         return userinfo.ask(self._http, metadata.userinfo_endpoint, tokens, verified, self._prover, now=now)
 
+    def _groups(
+        self, metadata: Metadata, tokens: Mapping[str, Any], verified: VerifiedClaims, *, now: datetime
+    ) -> tuple[str, ...]:
+        found = claims.groups(self._group_claims(metadata, tokens, verified, now=now), self._groups_claim)
+        return tuple(f"{self._groups_prefix}{group}" for group in found)
+
     def _find_key(self, metadata: Metadata, *, now: datetime) -> FindKey:
         keys = self._key_set(metadata.jwks_uri)
         return lambda kid, algorithm: keys.find(kid, algorithm, now=now)
@@ -186,6 +230,25 @@ class RelyingParty:
             if self._keys is None or self._keys.url != url:
                 self._keys = KeySet(url, self._http)
             return self._keys
+
+
+def _check_demand(verified: VerifiedClaims, demand: Demand, *, now: datetime) -> None:
+    """OIDC Core 3.1.2.1: whoever asks for `max_age` must be told `auth_time`; whoever asks for a class must look at it."""
+    if demand.max_age is not None:
+        if not verified.claims.get("auth_time"):
+            raise Unauthenticated(
+                "login-age",
+                "the provider does not say when the user logged in (auth_time), and this needs a fresh login",
+            )
+        if now - verified.authenticated_at > timedelta(seconds=demand.max_age) + CLOCK_SKEW:
+            raise Unauthenticated(
+                "login-age", "the provider did not ask the user to log in again; log out there, then begin again"
+            )
+    if demand.acr_values and verified.acr not in demand.acr_values:
+        raise Unauthenticated(
+            "login-acr",
+            f"the provider logged in at the class {verified.acr}; needed is one of: {', '.join(demand.acr_values)}",
+        )
 
 
 def _authorization_code(query: Mapping[str, str], state: LoginState, metadata: Metadata) -> str:

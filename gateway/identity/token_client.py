@@ -19,7 +19,7 @@ from authlib.integrations.httpx_client import OAuth2Client
 from gateway.errors import ProviderError, Unauthenticated
 from gateway.identity.discovery import Metadata
 from gateway.identity.http import TIMEOUT, Egress, json_object, reason
-from gateway.identity.login_state import LoginState
+from gateway.identity.login_state import Demand, LoginState
 from gateway.identity.possession import NONCE_WANTED, Possession, Prover
 
 LONGEST_REQUEST_URI = 2048
@@ -53,6 +53,7 @@ class TokenClient:
             code_verifier=state.verifier,
             nonce=state.nonce,
             **({"login_hint": hint} if hint else {}),
+            **_demanded(state.demand),
         )
         if self._prover is None:
             return str(url)
@@ -135,6 +136,16 @@ class TokenClient:
             return "none"
         methods = ("client_secret_basic", "client_secret_post")
         return next((method for method in methods if method in metadata.token_auth_methods), methods[0])
+
+
+def _demanded(demand: Demand) -> dict[str, str]:
+    """OIDC Core 3.1.2.1. A provider may ignore each of these, so that what comes back is checked."""
+    asked = {"prompt": "login"} if demand.fresh else {}
+    if demand.max_age is not None:
+        asked["max_age"] = str(demand.max_age)
+    if demand.acr_values:
+        asked["acr_values"] = " ".join(demand.acr_values)
+    return asked
 
 
 def _translated(error: OAuthError, metadata: Metadata) -> Unauthenticated | ProviderError:

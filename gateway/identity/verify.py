@@ -48,6 +48,8 @@ class VerifiedClaims:
     sid: str | None
     issued_at: datetime
     authenticated_at: datetime
+    acr: str | None
+    amr: tuple[str, ...]
     claims: Mapping[str, Any]
 
 
@@ -85,7 +87,8 @@ def verify_id_token(token: object, expected: Expected, find_key: FindKey, *, now
         subject, sid = rules.text(claims, "sub", "subject"), rules.optional_text(claims, "sid", "session")
     except Broken as broken:
         raise ID_TOKEN.refused(broken) from None
-    return VerifiedClaims(expected.issuer, subject, sid, verified.issued_at, authenticated_at, claims)
+    acr, amr = rules.named(claims.get("acr")), rules.names(claims.get("amr"))
+    return VerifiedClaims(expected.issuer, subject, sid, verified.issued_at, authenticated_at, acr, amr, claims)
 
 
 def verify_logout_token(token: object, expected: Expected, find_key: FindKey, *, now: datetime) -> VerifiedLogout:

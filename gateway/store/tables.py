@@ -7,10 +7,11 @@
     policies ─── applications    the texts of policies, and which of them was in force since when
     holds, cuts   what the mass-cut breaker counts and holds
     enrolments    devices that are not yet, or are logging in again
-    administrators, logouts, audit
+    administrators, logouts, spent_logins, audit
+    signals, seen_events, streams    what the provider's security events say, which were seen, where they come from
 
-Nothing here is deleted except what has expired by itself or was logged out (enrolments, seen proofs, administrators,
-logouts, history, cuts). Times are aware UTC.
+Nothing here is deleted except what has expired by itself, was logged out or taken back (enrolments, seen proofs,
+administrators, logouts, spent logins, signals, seen events, streams, history, cuts). Times are aware UTC.
 """
 
 from __future__ import annotations
@@ -42,7 +43,12 @@ class Device(SQLModel, table=True):
 
 
 class Enrolment(SQLModel, table=True):
-    """A device on its way in. `code_digest` is set by the browser's login, `confirmed_at` by the agent that began."""
+    """A device on its way in. `code_digest` is set by the browser's login, `confirmed_at` by the agent that began.
+
+    `demand` is what the login must be. With a `user_code` the login happens on another machine (RFC 8628): `origin` is
+    where the device asked from, `approved_at` when the person who had logged in agreed, `interval` the seconds between
+    two questions.
+    """
 
     __tablename__ = "enrolments"
 
@@ -57,12 +63,19 @@ class Enrolment(SQLModel, table=True):
     code_digest: str | None = None
     login: Members | None = Field(default=None, sa_type=JSON)
     confirmed_at: datetime | None = Field(default=None, sa_type=Utc)
+    demand: Members | None = Field(default=None, sa_type=JSON)
+    user_code: str | None = Field(default=None, unique=True)
+    origin: str | None = None
+    approved_at: datetime | None = Field(default=None, sa_type=Utc)
+    polled_at: datetime | None = Field(default=None, sa_type=Utc)
+    interval: int = 0
 
 
 class Login(SQLModel, table=True):
     """An OIDC authentication that a device may open sessions by, until `expires_at` or `voided_at`.
 
-    `sid` is the session at the provider, `issued_at` when the provider said so: a logout there names one of them.
+    `sid` is the session at the provider, `issued_at` when the provider said so: a logout there names one of them. The
+    provider's tokens are sealed (`identity.sealing`); at `check_at` it is asked whether the login still holds.
     """
 
     __tablename__ = "logins"
@@ -78,6 +91,13 @@ class Login(SQLModel, table=True):
     issued_at: datetime | None = Field(default=None, sa_type=Utc)
     expires_at: datetime = Field(sa_type=Utc)
     voided_at: datetime | None = Field(default=None, sa_type=Utc)
+    provider: str = ""
+    acr: str | None = None
+    amr: list[str] = Field(default_factory=list, sa_type=JSON)
+    email: str | None = Field(default=None, index=True)
+    id_token: str | None = None
+    refresh_token: str | None = None
+    check_at: datetime | None = Field(default=None, sa_type=Utc, index=True)
 
 
 class Session(SQLModel, table=True):
@@ -85,7 +105,8 @@ class Session(SQLModel, table=True):
 
     `tier` to `rate` are the latest decision, and `trace` is its name in `history`; with `held_by` the breaker has kept an
     earlier one. `due_at` is the next instant at which time alone changes something:
-    the lease's end, the session's end, or the decision's `valid_until`.
+    the lease's end, the session's end, or the decision's `valid_until`. `authenticated_at` and `acr` are of its login,
+    `signals` are what the provider holds against its user or device, `step_up` is what another login would open.
     """
 
     __tablename__ = "sessions"
@@ -115,6 +136,10 @@ class Session(SQLModel, table=True):
     valid_until: datetime | None = Field(default=None, sa_type=Utc)
     ended_at: datetime | None = Field(default=None, sa_type=Utc)
     end_reason: str | None = None
+    authenticated_at: datetime | None = Field(default=None, sa_type=Utc)
+    acr: str | None = None
+    signals: list[str] = Field(default_factory=list, sa_type=JSON)
+    step_up: list[Members] = Field(default_factory=list, sa_type=JSON)
 
 
 class Posture(SQLModel, table=True):
@@ -204,8 +229,56 @@ class Logout(SQLModel, table=True):
     expires_at: datetime = Field(sa_type=Utc, index=True)
 
 
+class SpentLogin(SQLModel, table=True):
+    """A login attempt that has led somewhere, by the digest of its state. Kept for as long as its cookie could come again."""
+
+    __tablename__ = "spent_logins"
+
+    state_digest: str = Field(primary_key=True)
+    expires_at: datetime = Field(sa_type=Utc, index=True)
+
+
+class Signal(SQLModel, table=True):
+    """What the provider holds against a user, or one device of theirs (`device` in the provider's words, or empty)."""
+
+    __tablename__ = "signals"
+
+    issuer: str = Field(primary_key=True)
+    subject: str = Field(primary_key=True)
+    device: str = Field(primary_key=True)
+    signal: str = Field(primary_key=True)
+    at: datetime = Field(sa_type=Utc)
+
+
+class SeenEvent(SQLModel, table=True):
+    """A security event that was accepted. Kept until its token is too old anyway."""
+
+    __tablename__ = "seen_events"
+
+    issuer: str = Field(primary_key=True)
+    jti: str = Field(primary_key=True)
+    expires_at: datetime = Field(sa_type=Utc, index=True)
+
+
+class Stream(SQLModel, table=True):
+    """The stream that a transmitter of security events keeps for us. `verifying` is what it was asked to say back."""
+
+    __tablename__ = "streams"
+
+    issuer: str = Field(primary_key=True)
+    stream: str
+    audience: str
+    delivery: str
+    endpoint: str
+    created_at: datetime = Field(sa_type=Utc)
+    status: str = "enabled"
+    verifying: str | None = None
+    asked_at: datetime | None = Field(default=None, sa_type=Utc)
+    verified_at: datetime | None = Field(default=None, sa_type=Utc)
+
+
 class Administrator(SQLModel, table=True):
-    """A browser session of an administrator. The cookie itself is not kept, only its SHA-256."""
+    """A browser session of an administrator. The cookie itself is not kept, only its SHA-256; the ID token is sealed."""
 
     __tablename__ = "administrators"
 
@@ -215,6 +288,8 @@ class Administrator(SQLModel, table=True):
     user: str
     sid: str | None = None
     issued_at: datetime | None = Field(default=None, sa_type=Utc)
+    provider: str = ""
+    id_token: str | None = None
     started_at: datetime = Field(sa_type=Utc)
     expires_at: datetime = Field(sa_type=Utc, index=True)
 

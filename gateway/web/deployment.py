@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import Engine
 
 from gateway.access.credentials import TunnelEnd
 from gateway.access.enforcement import Enforcement
+from gateway.access.event_stream import Receiver
 from gateway.access.identifiers import Entropy
 from gateway.errors import TunnelError
 from gateway.identity.oidc import RelyingParty
@@ -36,7 +37,8 @@ class ProviderCheck:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What a request may need. `cookie_key` seals the login state, 32 bytes."""
+    """What a request may need. `cookie_key` seals the login state, 32 bytes; `history` is how long decisions are kept;
+    `receiver` takes security events, where there is a transmitter."""
 
     public_url: str
     admin_group: str
@@ -49,6 +51,8 @@ class Deployment:
     cookie_key: bytes
     clock: Clock
     entropy: Entropy
+    receiver: Receiver | None = None
+    history: timedelta = timedelta(days=90)
     notices: Notices = field(default_factory=Notices)
 
     def follow(self, sessions: Iterable[str], *, now: datetime) -> bool:

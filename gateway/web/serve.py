@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import os
 import signal
 import socket
 import ssl
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from urllib.parse import urlsplit
 
 import structlog
 import uvicorn
+from sqlalchemy import Engine
 
+from gateway.access import policies
 from gateway.access.addresses import Pool
 from gateway.access.credentials import TunnelEnd
 from gateway.access.enforcement import Enforcement
+from gateway.access.event_stream import Receiver
 from gateway.access.tunnel import SOCKETS, UapiTunnel
 from gateway.errors import HostError, SettingsError
 from gateway.identity.client_key import ClientKey
 from gateway.identity.http import Egress
 from gateway.identity.oidc import RelyingParty
 from gateway.identity.possession import Prover
-from gateway.policy.load import load_policy
+from gateway.identity.transmitter import Transmitter
+from gateway.policy.load import load_policy, texts
 from gateway.policy.policy import Policy
 from gateway.settings import LOOPBACK, Settings
-from gateway.store.engine import open_engine
+from gateway.store.engine import open_engine, writing
 from gateway.store.migrate import upgrade
 from gateway.web import certificate, state
 from gateway.web.app import make_app
@@ -45,11 +51,13 @@ def serve(settings: Settings, *, policy_dir: Path, issuer: str, self_signed: boo
 
     Raises GatewayError with what is wrong when it cannot start; nothing is served then.
     """
-    policy = load_policy(policy_dir)
+    policy, files = load_policy(policy_dir), texts(policy_dir)
     clock = Clock()
     with state.locked(settings.state_dir), _bind(settings) as listener:
         tls = _tls(settings, self_signed=self_signed, now=clock.now())
         gateway = assemble(settings, policy=policy, issuer=issuer, clock=clock)
+        with writing(gateway.engine) as db:
+            policies.keep(db, policy, files, now=clock.now())
         log.info("policy loaded", policy=policy.name, version=policy.version)
         server = _Server(_configuration(gateway, tls), gateway)
         # uvicorn raises the signal again when it has stopped; by then there is nothing left to end.
@@ -74,6 +82,7 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
         domains=settings.tunnel_domains,
     )
     tunnel = UapiTunnel(SOCKETS / f"{settings.tunnel_interface}.sock")
+    cookie_key = state.kept_key(settings.state_dir / "cookie.key", os.urandom)
     return Deployment(
         public_url=settings.public_url,
         admin_group=settings.admin_group,
@@ -83,8 +92,25 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
         provider_check=ProviderCheck(provider),
         enforcement=Enforcement(engine, tunnel, end.private_key, end.listen_port),
         tunnel_end=end,
-        cookie_key=state.kept_key(settings.state_dir / "cookie.key", os.urandom),
+        cookie_key=cookie_key,
         clock=clock,
+        entropy=os.urandom,
+        receiver=_receiver(settings, engine, cookie_key),
+        history=timedelta(days=settings.history_days),
+    )
+
+
+def _receiver(settings: Settings, engine: Engine, key: bytes) -> Receiver | None:
+    if settings.ssf_issuer is None or settings.ssf_token is None:
+        return None
+    http = Egress.for_issuer(settings.ssf_issuer)
+    return Receiver(
+        engine=engine,
+        transmitter=Transmitter(settings.ssf_issuer, http, settings.ssf_token),
+        delivery=settings.ssf_delivery,
+        push_url=f"{settings.public_url}/security-events",
+        push_secret=hmac.new(key, f"security events of {settings.ssf_issuer}".encode(), hashlib.sha256).hexdigest(),
+        groups_claim=settings.oidc_groups_claim,
         entropy=os.urandom,
     )
 

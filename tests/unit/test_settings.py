@@ -16,6 +16,7 @@ WRONG = {
     "STATE_DIR": ["relative"],
     "DATABASE_URL": ["mysql://x", "sqlite://", "/var/lib/db"],
     "POLICY_DIR": ["/nowhere/policies"],
+    "HISTORY_DAYS": ["0", "3651", "-1", "x", "1.5", "٨"],
     "OIDC_ISSUER": ["login.example.com", "http://login.example.com", "https://login.example.com?x=1", "https://x#f"],
     "OIDC_CLIENT_ID": [" "],
     "OIDC_GROUPS_CLAIM": [" "],
@@ -27,6 +28,8 @@ WRONG = {
     "TUNNEL_DNS": ["dns.example.com", "10.20.0.53:53", ",", "10.20.0.0/24", "fe80::1%eth0", ",".join(["10.0.0.1"] * 9)],
     "TUNNEL_DOMAINS": ["-x", "a b", "a..b", "é.example", "a" * 300],
     "TRANSFORMS": ["rust", "Python"],
+    "SSF_ISSUER": ["http://events.example", "events.example"],
+    "SSF_DELIVERY": ["Push", "both"],
     "OIDC_PROFILE": ["FAPI2", "fapi"],
     "DEVELOPMENT_PROVIDER": ["0.0.0.0:9400", "192.0.2.1:9400", "example.com:9400"],
 }
@@ -48,7 +51,7 @@ def test_every_setting_with_a_rule_is_in_the_table_above() -> None:
     text = str(refused.value)
     assert text.startswith("SALLYPORT_TYPO is not a setting; known are ")
     known = {name.removeprefix("SALLYPORT_") for name in text.split("known are ")[1].split(", ")}
-    assert known - set(WRONG) == {"TLS_KEY", "OIDC_CLIENT_SECRET"}
+    assert known - set(WRONG) == {"TLS_KEY", "OIDC_CLIENT_SECRET", "SSF_TOKEN"}
 
 
 def test_an_empty_value_is_the_same_as_none() -> None:

@@ -14,7 +14,7 @@ from tests.sim.provider import ISSUER, START, LoginDesk, Provider
 
 
 def named(**members: Any) -> str:
-    return claims.user(VerifiedClaims(ISSUER, "sub-alice", START, START, START, members))
+    return claims.user(VerifiedClaims(ISSUER, "sub-alice", None, START, START, None, (), members))
 
 
 @pytest.mark.parametrize(

@@ -87,5 +87,5 @@ def test_the_parts_of_two_cookies_make_no_third() -> None:
 
 def test_what_the_key_sealed_for_another_purpose_is_no_state() -> None:
     members = json.dumps({"purpose": "admin", "state": "s", "nonce": "n", "verifier": "v", "begun_at": 0}).encode()
-    for context in (b"", None, b"sallyport login state 2"):
+    for context in (b"", None, b"sallyport login state 1"):
         refusal(base64url(bytes(12) + AESGCM(KEY).encrypt(bytes(12), members, context)))
