@@ -237,10 +237,12 @@ def test_a_tunnel_that_dies_under_a_running_agent_is_not_connected_until_there_i
         ["ps", "--ppid", str(agent.pid), "-o", "pid="], capture_output=True, text=True, check=True
     ).stdout.split()
     assert len(children) == 1
+    agent.signal(signal.SIGSTOP)  # it would have a new one before anybody could look
     os.kill(int(children[0]), signal.SIGKILL)
     eventually(laptop.clean, "the end of the interface")
     said = laptop.status()
     assert said["connected"] is False
+    agent.signal(signal.SIGCONT)
     agent.wait_for("the tunnel is gone", timeout=WITHIN)
     laptop.arrives()
     eventually(lambda: laptop.status()["connected"], "connected")
