@@ -1,15 +1,18 @@
-"""The gateway's HTTP API, as the agent uses it. Every request is signed by the device key; every answer is read strictly."""
+"""The gateway's HTTP API, as the agent uses it. Every request is signed by the device key or shows a token that is bound to
+it; every answer is read strictly."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import ssl
+import threading
 import time
 from collections.abc import Iterator, Mapping
+from http.client import HTTPMessage
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from agent import answers, https, wire
 from agent.addresses import Addresses
@@ -17,6 +20,7 @@ from agent.device_key import DeviceKey
 from agent.errors import AgentError, Nonsense, Problem, Unreachable
 from agent.guard import MARK
 from agent.https import Connection
+from agent.tokens import PATH, Tokens
 
 LARGEST_ANSWER = 1 << 20
 """Bytes. A verdict with every finding and resource has some tens of KiB."""
@@ -24,6 +28,11 @@ ANSWER_WITHIN = 15.0
 """Seconds for a whole answer: one that comes byte by byte must not keep the agent from its other work."""
 BROKEN: Final = (OSError, http.client.HTTPException, ValueError)
 """What a connection that does not work raises; the last of a header that is none."""
+TRIES = 3
+"""Of one request: the first may lack the gateway's nonce, the second an access token that is still good."""
+NONCE_NEEDED = "dpop-nonce"
+AGAIN = (NONCE_NEEDED, "token-", "grant-")
+"""How the codes of refusals begin after which another try makes sense."""
 SILENCE = 45.0
 """Seconds without a line on the event stream, three times what the gateway sends at least, before it counts as dead."""
 
@@ -39,15 +48,12 @@ class Gateway:
         find = (addresses or Addresses(None)).find
         self._client = Connection(self.url, trust, mark=MARK, find=find)
         self._streams = Connection(self.url, trust, mark=MARK, find=find)
+        self._tokens = Tokens(self.url, key)
+        self._asking = threading.Lock()
 
     def begin_enrolment(self, name: str, redirect_uri: str) -> tuple[str, str]:
         """Begin to enrol, or to log in again. Gives the enrolment's id and the URL for the browser."""
-        claims = {
-            "name": name,
-            "platform": "linux",
-            "agent_version": wire.AGENT_VERSION,
-            "redirect_uri": redirect_uri,
-        }
+        claims = {**_description(name), "redirect_uri": redirect_uri}
         answer = self._post("/v1/enrolments", wire.TYP_ENROLMENT, claims)
         login_url = answers.text(answer, "login_url")
         if not login_url.startswith(f"{self.url}/login/"):
@@ -59,9 +65,14 @@ class Gateway:
         answer = self._post(f"/v1/enrolments/{enrolment}/confirm", wire.TYP_CONFIRM, {"code": code})
         return answers.text(answer, "user")
 
-    def begin_session(self) -> tuple[answers.Verdict, str]:
-        """Open a session. Gives the verdict before any report, and the nonce for the first one."""
-        answer = self._post("/v1/sessions", wire.TYP_SESSION, {})
+    def redeem(self, name: str, enrolment_key: str) -> str:
+        """Enrol an unattended machine with a key that is good once. Gives the name that it goes by."""
+        claims = {**_description(name), "enrolment_key": enrolment_key}
+        return answers.text(self._post("/v1/enrolments/redeem", wire.TYP_REDEMPTION, claims), "user")
+
+    def begin_session(self, nonce: str) -> tuple[answers.Verdict, str]:
+        """Open a session, presenting the nonce of the last answer. Gives the verdict before any report, and the next one."""
+        answer = self._post("/v1/sessions", wire.TYP_SESSION, {"nonce": nonce})
         _name(answer, "session")
         return answers.verdict(answer), answers.text(answer, "nonce")
 
@@ -73,21 +84,23 @@ class Gateway:
     def credential(self, session: str, public_key: str) -> wire.TunnelConfig:
         """Get the tunnel for a fresh WireGuard key (base64)."""
         path = f"/v1/sessions/{session}/credential"
-        return answers.tunnel(self._post(path, wire.TYP_CREDENTIAL, {"public_key": public_key}).get("tunnel"))
+        return answers.tunnel(self._ask("POST", path, {"public_key": public_key}).get("tunnel"))
 
     def leave(self, session: str) -> None:
         """End the session."""
-        path = f"/v1/sessions/{session}"
-        self._answer("DELETE", path, headers=self._proof("DELETE", path))
+        self._ask("DELETE", f"/v1/sessions/{session}")
 
     def events(self, session: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Follow a session: (event, data) pairs, until the gateway or the network ends the stream."""
         path = f"/v1/sessions/{session}/events"
         try:
-            with self._streams.ask("GET", path, headers=self._proof("GET", path), within=SILENCE) as answer:
-                if answer.status != 200:
-                    raise _problem(answer.status, _capped(answer))
-                yield from _events(_lines(self._pieces(answer)))
+            for headers, last in self._proofs("GET", path):
+                with self._streams.ask("GET", path, headers=headers, within=SILENCE) as answer:
+                    if answer.status != 200:
+                        self._learn(answer.headers, _problem(answer.status, _capped(answer)), last=last)
+                        continue
+                    yield from _events(_lines(self._pieces(answer)))
+                    return
         except BROKEN as error:
             raise Unreachable(f"{self.url}: {str(error) or type(error).__name__}") from None
 
@@ -111,10 +124,44 @@ class Gateway:
         headers = {"content-type": wire.JOSE}
         return self._answer("POST", path, headers=headers, body=body.encode())
 
-    def _proof(self, method: str, path: str) -> dict[str, str]:
-        return {
-            "authorization": f"Sallyport {self._key.sign(wire.TYP_REQUEST, {'htm': method, 'htu': path}, now=time.time())}"
-        }
+    def _ask(self, method: str, path: str, members: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Make a request with the access token, with members as JSON."""
+        body = b"" if members is None else json.dumps(members).encode()
+        for headers, last in self._proofs(method, path):
+            try:
+                return self._answer(method, path, headers={**headers, "content-type": "application/json"}, body=body)
+            except Problem as problem:
+                self._learn({}, problem, last=last)
+        raise AssertionError("the last refusal is raised")
+
+    def _proofs(self, method: str, path: str) -> Iterator[tuple[dict[str, str], bool]]:
+        """The headers of each try, and whether it is the last. A refusal teaches: a nonce, or that the token is over."""
+        for left in reversed(range(TRIES)):
+            with self._asking:
+                if not self._tokens.fresh:
+                    self._renew()
+                headers = self._tokens.headers(method, path)
+            yield headers, left == 0
+
+    def _renew(self) -> None:
+        """Get tokens. A refresh token that is over, or was used by an answer that was lost, gives way to the device key."""
+        for left in reversed(range(TRIES)):
+            form = urlencode(self._tokens.grant()).encode()
+            headers = {**self._tokens.proof("POST", PATH), "content-type": "application/x-www-form-urlencoded"}
+            try:
+                return self._tokens.take(self._answer("POST", PATH, headers=headers, body=form))
+            except Problem as problem:
+                if not left or not problem.code.startswith(AGAIN):
+                    raise
+        return None
+
+    def _learn(self, headers: Mapping[str, str] | HTTPMessage, problem: AgentError, *, last: bool) -> None:
+        """Learn from a refusal, or raise it when there is nothing to learn or no try left."""
+        self._tokens.remember(headers)
+        if last or not isinstance(problem, Problem) or not problem.code.startswith(AGAIN):
+            raise problem
+        if problem.code != NONCE_NEEDED:
+            self._tokens.forget()
 
     def _answer(self, method: str, path: str, *, headers: Mapping[str, str], body: bytes = b"") -> dict[str, Any]:
         try:
@@ -124,9 +171,14 @@ class Gateway:
             raise Unreachable(f"{self.url}: the answer takes longer than {ANSWER_WITHIN:.0f} s") from None
         except BROKEN as error:
             raise Unreachable(f"{self.url} cannot be reached: {str(error) or type(error).__name__}") from None
+        self._tokens.remember(answer.headers)
         if status >= 300:
             raise _problem(status, content)
         return _json(content) if content else {}
+
+
+def _description(name: str) -> dict[str, str]:
+    return {"name": name, "platform": "linux", "agent_version": wire.AGENT_VERSION}
 
 
 def origin(url: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Mapping
+from typing import Protocol
 
 from agent import wire
 from agent.answers import Verdict, text
@@ -13,15 +14,28 @@ from agent.errors import Nonsense, Problem
 from agent.wire import Fact, PostureReport, TunnelConfig
 
 
+class Nonce(Protocol):
+    """Where the nonce of the gateway's last answer is kept. It outlives the process: a session begins where the last ended."""
+
+    def nonce(self) -> str:
+        """The nonce; empty before the first answer."""
+
+    def keep_nonce(self, nonce: str) -> None:
+        """Keep it, before anything is signed with it."""
+
+
 class Conversation:
     """A session from its opening on. `verdict` is the latest word of the gateway."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, kept: Nonce) -> None:
         """Open a session. Raises Problem, Unreachable or Nonsense."""
         self._gateway = gateway
         self._held: Mapping[str, Fact] | None = None
         """The facts that the gateway holds of this session."""
-        self.verdict, self._nonce = gateway.begin_session()
+        self._kept = kept
+        self.verdict, nonce = gateway.begin_session(kept.nonce())
+        self._sequence = self.verdict.sequence
+        kept.keep_nonce(nonce)
 
     @property
     def session(self) -> str:
@@ -30,26 +44,32 @@ class Conversation:
     def report(self, facts: Mapping[str, Fact], *, whole: bool = True) -> Verdict:
         """Report the facts; unless `whole`, by their digest when none has another value than in the report before.
 
-        An answer that was lost on the way is made up for once: the refusal says where we stand.
+        When the last answer was lost, the same is said again with the nonce that was known before it.
         """
         unchanged = self._held if not whole and self._held is not None and _same(self._held, facts) else None
         try:
-            return self._report(facts, unchanged, self.verdict.sequence)
+            return self._report(facts, unchanged)
         except Problem as problem:
-            sequence = problem.members.get("sequence")
-            if problem.code not in ("report-out-of-order", "facts-unknown") or type(sequence) is not int:
+            if problem.code not in ("report-replayed", "facts-unknown"):
                 raise
-            self._nonce = text(problem.members, "nonce")
-            return self._report(facts, None, sequence)
+            return self._report(
+                facts, None
+            )  # an earlier try came after all: a new one is newer; or facts are asked for
 
-    def _report(self, facts: Mapping[str, Fact], unchanged: Mapping[str, Fact] | None, sequence: int) -> Verdict:
+    def _report(self, facts: Mapping[str, Fact], unchanged: Mapping[str, Fact] | None) -> Verdict:
         digest = None if unchanged is None else wire.digest(wire.told(unchanged))
-        report = PostureReport(self.session, sequence + 1, self._nonce, time.time(), facts, digest)
+        report = PostureReport(self.session, self._sequence + 1, self._kept.nonce(), time.time(), facts, digest)
         self._held = None
-        verdict, nonce = self._gateway.report(report)
+        try:
+            verdict, nonce = self._gateway.report(report)
+        except Problem as problem:
+            if problem.code == "denied" and "nonce" in problem.members:
+                self._kept.keep_nonce(text(problem.members, "nonce"))
+            raise
         if verdict.session != self.session:
             raise Nonsense("the gateway answered for another session")
-        self.verdict, self._nonce, self._held = verdict, nonce, facts if unchanged is None else unchanged
+        self._kept.keep_nonce(nonce)
+        self.verdict, self._sequence, self._held = verdict, verdict.sequence, facts if unchanged is None else unchanged
         return verdict
 
     def credential(self, public_key: bytes) -> TunnelConfig:

@@ -20,6 +20,8 @@ WORDS: Final = {
     "unreachable": "connected, but the gateway does not answer the agent",
     "login-required": "not connected: a login is needed",
     "denied": "not connected: the policy denies this device",
+    "pending": "not connected: the device waits for an administrator's approval",
+    "revoked": "not connected: an administrator has revoked this device",
     "refused": "not connected: the gateway refused",
     "ended": "not connected: the session has ended",
     "starting": "starting",
