@@ -59,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
 
     login = commands.add_parser("login", help="log in again")
     login.add_argument("--name", default=socket.gethostname(), help=argparse.SUPPRESS)
+    login.add_argument(
+        "--for", dest="resource", metavar="RESOURCE", help="log in as young or strong as this resource asks"
+    )
     login.set_defaults(run=_login)
     for command in (enrol, login):
         command.add_argument("--no-browser", action="store_true", help="print the address instead of opening a browser")
@@ -101,14 +104,16 @@ def _enrol(parsed: argparse.Namespace, state: State) -> int:
 
 
 def _login(parsed: argparse.Namespace, state: State) -> int:
-    return _bind(state, state.enrolment().gateway, state.authority(), parsed)
+    return _bind(state, state.enrolment().gateway, state.authority(), parsed, parsed.resource)
 
 
-def _bind(state: State, url: str, authority: Path | None, parsed: argparse.Namespace) -> int:
+def _bind(
+    state: State, url: str, authority: Path | None, parsed: argparse.Namespace, resource: str | None = None
+) -> int:
     key = state.key_or_new()
     gateway = Gateway(url, key, authority)
     try:
-        user = log_in(gateway, parsed.name, tell=_tell, browser=not parsed.no_browser)
+        user = log_in(gateway, parsed.name, tell=_tell, browser=not parsed.no_browser, resource=resource)
     finally:
         gateway.close()
     state.keep_enrolment(Enrolment(url, key.id, user), authority)

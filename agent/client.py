@@ -43,13 +43,14 @@ class Gateway:
             verify=self._trust, timeout=TIMEOUT, follow_redirects=False, trust_env=False, headers=IDENTITY
         )
 
-    def begin_enrolment(self, name: str, redirect_uri: str) -> tuple[str, str]:
-        """Begin to enrol, or to log in again. Gives the enrolment's id and the URL for the browser."""
+    def begin_enrolment(self, name: str, redirect_uri: str, resource: str | None = None) -> tuple[str, str]:
+        """Begin to enrol, or to log in again, for a resource that asks for more. Gives the enrolment's id and the URL for the browser."""
         claims = {
             "name": name,
             "platform": "linux",
             "agent_version": wire.AGENT_VERSION,
             "redirect_uri": redirect_uri,
+            **({"resource": resource} if resource is not None else {}),
         }
         answer = self._post("/v1/enrolments", wire.TYP_ENROLMENT, claims)
         login_url = answers.text(answer, "login_url")

@@ -37,6 +37,7 @@ class Settings:
     oidc_client_secret: str | None
     oidc_groups_claim: str
     oidc_profile: str
+    providers_file: Path | None
     tunnel_interface: str
     tunnel_endpoint: tuple[str, int]
     tunnel_addresses: tuple[Network, ...]
@@ -59,11 +60,12 @@ class Settings:
             database_url=read("DATABASE_URL", f"sqlite:///{state_dir}/sallyport.db", _database_url),
             policy_dir=read.optional("POLICY_DIR", _existing_dir),
             history_days=read("HISTORY_DAYS", "90", _days),
-            oidc_issuer=read.optional("OIDC_ISSUER", _issuer),
+            oidc_issuer=read.optional("OIDC_ISSUER", issuer_url),
             oidc_client_id=read("OIDC_CLIENT_ID", "sallyport", _text),
             oidc_client_secret=read.optional("OIDC_CLIENT_SECRET", _text),
             oidc_groups_claim=read("OIDC_GROUPS_CLAIM", "groups", _text),
             oidc_profile=read("OIDC_PROFILE", "oidc", _profile),
+            providers_file=read.optional("PROVIDERS_FILE", _existing_file),
             tunnel_interface=read("TUNNEL_INTERFACE", "sallyport0", _interface_name),
             tunnel_endpoint=read("TUNNEL_ENDPOINT", "127.0.0.1:51820", _host_port),
             tunnel_addresses=read("TUNNEL_ADDRESSES", "100.96.0.0/16,fd53:616c:6c79::/64", _networks),
@@ -75,6 +77,10 @@ class Settings:
         read.refuse_unknown()
         if (settings.tls_certificate is None) != (settings.tls_key is None):
             raise SettingsError("SALLYPORT_TLS_CERTIFICATE and SALLYPORT_TLS_KEY belong together: set both or none")
+        if settings.providers_file is not None and settings.oidc_issuer is not None:
+            raise SettingsError(
+                "SALLYPORT_PROVIDERS_FILE and SALLYPORT_OIDC_ISSUER exclude each other: set one of them"
+            )
         return settings
 
 
@@ -153,7 +159,8 @@ def _origin(text: str) -> str:
     return text.rstrip("/")
 
 
-def _issuer(text: str) -> str:
+def issuer_url(text: str) -> str:
+    """Check an issuer. Raises ValueError that says what is allowed."""
     url = urlsplit(text)
     if url.scheme not in ("https", "http") or not url.hostname or url.query or url.fragment:
         raise ValueError("must be the provider's issuer URL, letter for letter, for example https://login.example.com")

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from agent import wire
-from gateway.access import audit, credentials, devices, enrolment, sessions
+from gateway.access import audit, credentials, devices, enrolment, sessions, step_up
 from gateway.access.audit import Event
 from gateway.access.sessions import EndReason
 from gateway.access.verdicts import remaining_ms, verdict
@@ -32,6 +32,7 @@ def begin_enrolment(gateway: Deployment, _request: Request, body: bytes) -> Resp
     with writing(gateway.engine) as db:
         devices.spend(db, verified.device, verified.claims.get("jti"), now=now)
         begun = enrolment.begin(db, verified, now=now, entropy=gateway.entropy)
+        begun.demand = step_up.demanded(db, gateway.policy, verified)
     return answer_json(
         {
             "enrolment": begun.id,
@@ -55,6 +56,9 @@ def confirm_enrolment(gateway: Deployment, request: Request, body: bytes) -> Res
         devices.spend(db, verified.device, verified.claims.get("jti"), now=now)
         code = verified.claims.get("code")
         login = enrolment.confirm(db, name, verified.device, code, gateway.policy, now=now, entropy=gateway.entropy)
+        renewed = sessions.renew(db, gateway.policy, login, now=now)
+    if renewed is not None:
+        gateway.follow([renewed.id], now=now)
     return answer_json(
         {
             "device": login.device,

@@ -27,6 +27,7 @@ WRONG = {
     "TUNNEL_MTU": ["1279", "65440", "-1", "x", "1420.0"],
     "TRANSFORMS": ["rust", "Python"],
     "OIDC_PROFILE": ["FAPI2", "fapi"],
+    "PROVIDERS_FILE": ["providers.toml", "/nowhere/providers.toml"],
     "DEVELOPMENT_PROVIDER": ["0.0.0.0:9400", "192.0.2.1:9400", "example.com:9400"],
 }
 
