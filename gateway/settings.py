@@ -38,6 +38,9 @@ class Settings:
     oidc_groups_claim: str
     oidc_profile: str
     providers_file: Path | None
+    ssf_issuer: str | None
+    ssf_token: str | None
+    ssf_delivery: str
     tunnel_interface: str
     tunnel_endpoint: tuple[str, int]
     tunnel_addresses: tuple[Network, ...]
@@ -66,6 +69,9 @@ class Settings:
             oidc_groups_claim=read("OIDC_GROUPS_CLAIM", "groups", _text),
             oidc_profile=read("OIDC_PROFILE", "oidc", _profile),
             providers_file=read.optional("PROVIDERS_FILE", _existing_file),
+            ssf_issuer=read.optional("SSF_ISSUER", issuer_url),
+            ssf_token=read.optional("SSF_TOKEN", _text),
+            ssf_delivery=read("SSF_DELIVERY", "push", _delivery),
             tunnel_interface=read("TUNNEL_INTERFACE", "sallyport0", _interface_name),
             tunnel_endpoint=read("TUNNEL_ENDPOINT", "127.0.0.1:51820", _host_port),
             tunnel_addresses=read("TUNNEL_ADDRESSES", "100.96.0.0/16,fd53:616c:6c79::/64", _networks),
@@ -81,6 +87,8 @@ class Settings:
             raise SettingsError(
                 "SALLYPORT_PROVIDERS_FILE and SALLYPORT_OIDC_ISSUER exclude each other: set one of them"
             )
+        if (settings.ssf_issuer is None) != (settings.ssf_token is None):
+            raise SettingsError("SALLYPORT_SSF_ISSUER and SALLYPORT_SSF_TOKEN belong together: set both or none")
         return settings
 
 
@@ -166,6 +174,12 @@ def issuer_url(text: str) -> str:
         raise ValueError("must be the provider's issuer URL, letter for letter, for example https://login.example.com")
     if url.scheme == "http" and url.hostname not in LOOPBACK:
         raise ValueError("must be https, except on a loopback address")
+    return text
+
+
+def _delivery(text: str) -> str:
+    if text not in ("push", "poll"):
+        raise ValueError("must be push or poll")
     return text
 
 

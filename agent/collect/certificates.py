@@ -13,9 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from agent.collect.reading import Unreadable, text
 
 MOST: Final = 200
-_PEM: Final = re.compile(
-    rb"-----BEGIN (?:TRUSTED )?CERTIFICATE-----.+?-----END (?:TRUSTED )?CERTIFICATE-----", re.DOTALL
-)
+_PEM: Final = re.compile(rb"-----BEGIN (?:TRUSTED )?CERTIFICATE-----[^-]+-----END (?:TRUSTED )?CERTIFICATE-----")
+"""Base64 has no dash, and without one in between a file of beginnings takes no longer than its length."""
 
 
 def described(data: bytes) -> list[dict[str, Any]]:

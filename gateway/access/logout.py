@@ -7,6 +7,7 @@ logouts are remembered for as long as their token, or an ID token from before th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -28,7 +29,14 @@ RETENTION = PROVIDER_AGE + timedelta(minutes=1)
 MOST_LOGOUTS = 100_000
 """When so many are remembered, new ones are refused: forgetting one would let it be replayed."""
 
-REASON = "back-channel logout"
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why a login is over: what the audit log says, and how its sessions end."""
+
+    reason: str
+    ending: EndReason
+    actor: str
 
 
 def accept(db: Session, logout: VerifiedLogout, *, now: datetime) -> list[str]:
@@ -36,11 +44,17 @@ def accept(db: Session, logout: VerifiedLogout, *, now: datetime) -> list[str]:
 
     Raises Malformed for a token that was used before or whose `sid` is another user's, Unavailable when too many came.
     """
-    _spend(db, logout, now=now)
-    _check_agreement(db, logout)
-    ended = _void_logins(db, logout, now=now)
-    _drop_enrolments(db, logout, now=now)
-    _drop_administrators(db, logout, now=now)
+    over = _spend(db, logout, now=now)
+    _check_agreement(db, over)
+    return end(db, over, Cause("back-channel logout", EndReason.LOGGED_OUT, logout.issuer), now=now)
+
+
+def end(db: Session, over: tables.Logout, cause: Cause, *, now: datetime) -> list[str]:
+    """End everything that lives by the login that is over. Gives the sessions that ended."""
+    logins = _covered_logins(db, over, now=now)
+    ended = end_logins(db, logins, cause, now=now, whole_user=over.sid is None)
+    _drop_enrolments(db, over, cause, now=now)
+    _drop_administrators(db, over, cause, now=now)
     return ended
 
 
@@ -53,7 +67,7 @@ def refuse_ended(db: Session, login: VerifiedLogin, *, now: datetime) -> None:
         raise Unauthenticated("login-ended", "the provider has ended this login already; log in again")
 
 
-def _spend(db: Session, logout: VerifiedLogout, *, now: datetime) -> None:
+def _spend(db: Session, logout: VerifiedLogout, *, now: datetime) -> tables.Logout:
     rows = tables.Logout
     db.exec(delete(rows).where(col(rows.expires_at) <= now))
     if db.get(rows, (logout.issuer, logout.jti)) is not None:
@@ -70,9 +84,10 @@ def _spend(db: Session, logout: VerifiedLogout, *, now: datetime) -> None:
     )
     db.add(row)
     db.flush()
+    return row
 
 
-def _check_agreement(db: Session, logout: VerifiedLogout) -> None:
+def _check_agreement(db: Session, logout: tables.Logout) -> None:
     """Back-Channel Logout 2.6: a `sid` that we know with another `sub` means that one of the two is wrong."""
     if logout.sid is None or logout.subject is None:
         return
@@ -82,21 +97,28 @@ def _check_agreement(db: Session, logout: VerifiedLogout) -> None:
             raise Malformed("logout-token-session", "its sid is a session of another user than its sub")
 
 
-def _void_logins(db: Session, logout: VerifiedLogout, *, now: datetime) -> list[str]:
-    rows, live = tables.Login, tables.Session
+def _covered_logins(db: Session, over: tables.Logout, *, now: datetime) -> Sequence[tables.Login]:
+    rows = tables.Login
     usable = (col(rows.voided_at).is_(None), col(rows.expires_at) > now)
-    logins = db.exec(select(rows).where(*_covered(rows, logout), *usable)).all()
+    return db.exec(select(rows).where(*_covered(rows, over), *usable)).all()
+
+
+def end_logins(
+    db: Session, logins: Sequence[tables.Login], cause: Cause, *, now: datetime, whole_user: bool = False
+) -> list[str]:
+    """End these logins and the sessions that live by them. Gives the sessions."""
+    live = tables.Session
     for login in logins:
         login.voided_at = now
-        _record(db, logout, login.user, login.device, now=now)
+        _record(db, cause, login.user, login.device, now=now, whole_user=whole_user)
     named = col(live.login).in_([login.id for login in logins])
     alive: Sequence[tables.Session] = db.exec(select(live).where(col(live.live_device).is_not(None), named)).all()
     for session in alive:
-        sessions.end(db, session, EndReason.LOGGED_OUT, now=now, actor=logout.issuer)
+        sessions.end(db, session, cause.ending, now=now, actor=cause.actor)
     return [session.id for session in alive]
 
 
-def _drop_enrolments(db: Session, logout: VerifiedLogout, *, now: datetime) -> None:
+def _drop_enrolments(db: Session, logout: tables.Logout, cause: Cause, *, now: datetime) -> None:
     """Forget a login that waits for its device to confirm it."""
     rows = tables.Enrolment
     bound = db.exec(select(rows).where(col(rows.code_digest).is_not(None), col(rows.confirmed_at).is_(None))).all()
@@ -105,20 +127,18 @@ def _drop_enrolments(db: Session, logout: VerifiedLogout, *, now: datetime) -> N
         issued_at = datetime.fromtimestamp(login["issued_at"], UTC) if "issued_at" in login else None
         ours = login.get("issuer") == logout.issuer
         if ours and _covers(logout, login.get("subject"), login.get("sid"), issued_at):
-            _record(db, logout, login["user"], row.device, now=now)
+            _record(db, cause, login["user"], row.device, now=now, whole_user=logout.sid is None)
             db.delete(row)
 
 
-def _drop_administrators(db: Session, logout: VerifiedLogout, *, now: datetime) -> None:
+def _drop_administrators(db: Session, logout: tables.Logout, cause: Cause, *, now: datetime) -> None:
     rows = tables.Administrator
     for row in db.exec(select(rows).where(*_covered(rows, logout))).all():
-        _record(db, logout, row.user, None, now=now)
+        _record(db, cause, row.user, None, now=now, whole_user=logout.sid is None)
         db.delete(row)
 
 
-def _covered(
-    rows: type[tables.Login | tables.Administrator], logout: VerifiedLogout
-) -> tuple[ColumnElement[bool], ...]:
+def _covered(rows: type[tables.Login | tables.Administrator], logout: tables.Logout) -> tuple[ColumnElement[bool], ...]:
     """Say in SQL what `_covers` says."""
     ours: ColumnElement[bool] = col(rows.issuer) == logout.issuer
     user: tuple[ColumnElement[bool], ...] = () if logout.subject is None else (col(rows.subject) == logout.subject,)
@@ -127,9 +147,7 @@ def _covered(
     return (ours, *user, or_(col(rows.issued_at).is_(None), col(rows.issued_at) <= logout.issued_at))
 
 
-def _covers(
-    logout: VerifiedLogout | tables.Logout, subject: str | None, sid: str | None, issued_at: datetime | None
-) -> bool:
+def _covers(logout: tables.Logout, subject: str | None, sid: str | None, issued_at: datetime | None) -> bool:
     """Say whether the logout, of the same issuer, is of this login. Both instants are by the provider's clock."""
     if logout.subject is not None and logout.subject != subject:
         return False
@@ -138,6 +156,6 @@ def _covers(
     return issued_at is None or issued_at <= logout.issued_at
 
 
-def _record(db: Session, logout: VerifiedLogout, user: str, device: str | None, *, now: datetime) -> None:
-    details: dict[str, Any] = {"user": user, "reason": REASON, "whole_user": logout.sid is None}
-    audit.record(db, Event.LOGIN_VOIDED, now=now, actor=logout.issuer, device=device, **details)
+def _record(db: Session, cause: Cause, user: str, device: str | None, *, now: datetime, whole_user: bool) -> None:
+    details: dict[str, Any] = {"user": user, "reason": cause.reason, "whole_user": whole_user}
+    audit.record(db, Event.LOGIN_VOIDED, now=now, actor=cause.actor, device=device, **details)

@@ -12,6 +12,7 @@ from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from gateway.errors import Unavailable
+from gateway.policy.login import REGAINED
 from gateway.policy.model import Signal
 from gateway.store import tables
 
@@ -32,11 +33,16 @@ def raise_(db: Session, issuer: str, subject: str, device: str, signal: Signal, 
 
 
 def lower(db: Session, issuer: str, subject: str, device: str, signal: Signal, *, at: datetime) -> None:
-    """Take a signal back, unless it was raised after `at`: events may come in any order."""
-    row = db.get(tables.Signal, (issuer, subject, device, signal.value))
-    if row is not None and row.at <= at:
+    """Take a signal back, unless it was raised after `at`: events may come in any order.
+
+    A word about a user (`device` empty) is one about all of their devices.
+    """
+    rows = tables.Signal
+    ours = (rows.issuer == issuer, rows.subject == subject, rows.signal == signal.value, col(rows.at) <= at)
+    here = (rows.device == device,) if device else ()
+    for row in db.exec(select(rows).where(*ours, *here)).all():
         db.delete(row)
-        db.flush()
+    db.flush()
 
 
 def against(db: Session, login: tables.Login) -> list[str]:
@@ -51,5 +57,5 @@ def against(db: Session, login: tables.Login) -> list[str]:
 
 
 def _answered(row: tables.Signal, login: tables.Login) -> bool:
-    """A changed credential asks for a new login, and for nothing once there is one. Both instants are the provider's."""
-    return row.signal == Signal.CREDENTIAL_CHANGE and login.authenticated_at > row.at
+    """What asks for a new login asks for nothing once there is one. Both instants are the provider's."""
+    return row.signal in REGAINED and login.authenticated_at > row.at

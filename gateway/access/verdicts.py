@@ -86,4 +86,5 @@ def _step_up(step: StepUp) -> dict[str, Any]:
 
 def _resource(name: str, policy: Policy) -> dict[str, Any]:
     resource = policy.resources[name]
-    return {"name": name, "destinations": list(resource.destinations), "ports": list(resource.ports or ())}
+    where = [*(resource.destinations or ()), *(resource.names or ())]
+    return {"name": name, "destinations": where, "ports": list(resource.ports or ())}

@@ -10,8 +10,8 @@ from pathlib import Path
 from agent.wire import Fact
 from gateway.errors import PolicyError, Problem
 from gateway.policy import story, trial
+from gateway.policy.files import read
 from gateway.policy.fixture import instant
-from gateway.policy.load import read
 from gateway.policy.model import EvidenceGrade, Posture, Subject
 from gateway.policy.policy import Policy
 from gateway.policy.source import MAX_BYTES

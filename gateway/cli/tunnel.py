@@ -28,6 +28,7 @@ def run(_arguments: argparse.Namespace) -> int:
     run_tunnel(
         settings.tunnel_interface,
         transforms=transforms,
+        folder=settings.state_dir / "tunnel",
         mtu=settings.tunnel_mtu,
         port=settings.tunnel_endpoint[1],
         ready=ready,

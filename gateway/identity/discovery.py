@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from gateway.errors import ProviderError
 from gateway.identity.http import Egress
 from gateway.settings import LOOPBACK
+
+Document = TypeVar("Document")
 
 REFRESH = timedelta(hours=1)
 MAXIMUM_AGE = timedelta(hours=24)
@@ -48,34 +50,46 @@ class Metadata:
             )
         return cls(
             issuer=issuer,
-            authorization_endpoint=_endpoint(members, "authorization_endpoint", issuer),
-            token_endpoint=_endpoint(members, "token_endpoint", issuer),
-            jwks_uri=_endpoint(members, "jwks_uri", issuer),
-            userinfo_endpoint=_optional_endpoint(members, "userinfo_endpoint", issuer),
-            algorithms=_texts(members, "id_token_signing_alg_values_supported", "RS256"),
-            scopes=_texts(members, "scopes_supported", "openid"),
-            token_auth_methods=_texts(members, "token_endpoint_auth_methods_supported", "client_secret_basic"),
+            authorization_endpoint=endpoint(members, "authorization_endpoint", issuer),
+            token_endpoint=endpoint(members, "token_endpoint", issuer),
+            jwks_uri=endpoint(members, "jwks_uri", issuer),
+            userinfo_endpoint=optional_endpoint(members, "userinfo_endpoint", issuer),
+            algorithms=texts(members, "id_token_signing_alg_values_supported", "RS256"),
+            scopes=texts(members, "scopes_supported", "openid"),
+            token_auth_methods=texts(members, "token_endpoint_auth_methods_supported", "client_secret_basic"),
             iss_in_response=members.get("authorization_response_iss_parameter_supported") is True,
-            par_endpoint=_optional_endpoint(members, "pushed_authorization_request_endpoint", issuer),
-            dpop_algorithms=_texts(members, "dpop_signing_alg_values_supported", "")
+            par_endpoint=optional_endpoint(members, "pushed_authorization_request_endpoint", issuer),
+            dpop_algorithms=texts(members, "dpop_signing_alg_values_supported", "")
             if "dpop_signing_alg_values_supported" in members
             else None,
-            end_session_endpoint=_optional_endpoint(members, "end_session_endpoint", issuer),
+            end_session_endpoint=optional_endpoint(members, "end_session_endpoint", issuer),
         )
 
 
-class Discovery:
-    """The provider's metadata, fetched at first use, then hourly. A failed refresh keeps it for at most a day."""
+def of_provider(issuer: str, http: Egress) -> Discovery[Metadata]:
+    """Find the metadata of an OpenID provider. A slash at the end of the issuer goes before the rest (Discovery 4.1)."""
+    return Discovery(
+        issuer, http, url=f"{issuer.removesuffix('/')}/.well-known/openid-configuration", read=Metadata.read
+    )
 
-    def __init__(self, issuer: str, http: Egress) -> None:
+
+class Discovery(Generic[Document]):
+    """What an issuer says of itself, fetched at first use, then hourly. A failed refresh keeps it for at most a day."""
+
+    def __init__(
+        self, issuer: str, http: Egress, *, url: str, read: Callable[[Mapping[str, Any], str], Document]
+    ) -> None:
+        """`read` checks the document at `url` against the issuer; it raises ProviderError."""
         self.issuer = issuer
         self._http = http
-        self._known: Metadata | None = None
+        self._url = url
+        self._read = read
+        self._known: Document | None = None
         self._fetched_at: datetime | None = None
         self._failed: tuple[datetime, ProviderError] | None = None
         self._lock = threading.Lock()
 
-    def metadata(self, *, now: datetime) -> Metadata:
+    def metadata(self, *, now: datetime) -> Document:
         """Give metadata that may be used now. Raises ProviderError when there is none."""
         with self._lock:
             if self._known is not None and self._younger(REFRESH, now):
@@ -88,10 +102,8 @@ class Discovery:
             raise ProviderError(str(self._failed[1]))
 
     def _fetch(self, now: datetime) -> None:
-        # Discovery 4.1: a slash at the end of the issuer goes before the well-known part is appended
-        url = self.issuer.removesuffix("/") + "/.well-known/openid-configuration"
         try:
-            self._known = Metadata.read(self._http.get_json(url).members, self.issuer)
+            self._known = self._read(self._http.get_json(self._url).members, self.issuer)
             self._fetched_at, self._failed = now, None
         except ProviderError as error:
             self._failed = (now, error)
@@ -101,11 +113,13 @@ class Discovery:
         return self._fetched_at is not None and timedelta() <= now - self._fetched_at < age
 
 
-def _optional_endpoint(members: Mapping[str, Any], name: str, issuer: str) -> str | None:
-    return _endpoint(members, name, issuer) if name in members else None
+def optional_endpoint(members: Mapping[str, Any], name: str, issuer: str) -> str | None:
+    """Read a URL that may be absent."""
+    return endpoint(members, name, issuer) if name in members else None
 
 
-def _endpoint(members: Mapping[str, Any], name: str, issuer: str) -> str:
+def endpoint(members: Mapping[str, Any], name: str, issuer: str) -> str:
+    """Read a URL that may be asked. Raises ProviderError that names the member."""
     url = members.get(name)
     if not isinstance(url, str) or len(url) > 2048:
         raise ProviderError(f"the provider's metadata has no {name}")
@@ -122,7 +136,8 @@ def _endpoint(members: Mapping[str, Any], name: str, issuer: str) -> str:
     return url
 
 
-def _texts(members: Mapping[str, Any], name: str, default: str) -> frozenset[str]:
+def texts(members: Mapping[str, Any], name: str, default: str) -> frozenset[str]:
+    """Read a list of texts. Raises ProviderError that names the member."""
     values = members.get(name, [default])
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise ProviderError(f"the provider's {name} must be a list of texts")

@@ -92,11 +92,24 @@ class Egress:
         """Send a form. Gives the answer whatever its status. Raises ProviderError when none comes."""
         return self._ask("POST", url, data=form, auth=auth)
 
-    def _ask(
-        self, method: str, url: str, *, data: Mapping[str, str] | None = None, auth: httpx2.Auth | None
+    def send(
+        self, method: str, url: str, members: Mapping[str, Any] | None, *, auth: httpx2.Auth | None
     ) -> httpx2.Response:
+        """Send a JSON object, or nothing. Gives the answer whatever its status. Raises ProviderError when none comes."""
+        return self._ask(method, url, json=members, auth=auth)
+
+    def _ask(
+        self,
+        method: str,
+        url: str,
+        *,
+        auth: httpx2.Auth | None,
+        data: Mapping[str, str] | None = None,
+        json: Mapping[str, Any] | None = None,
+    ) -> httpx2.Response:
+        headers = {"Accept": "application/json"}
         try:
-            return self._client.request(method, url, headers={"Accept": "application/json"}, data=data, auth=auth)
+            return self._client.request(method, url, headers=headers, data=data, json=json, auth=auth)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise ProviderError(f"{url}: {reason(error)}") from None
 

@@ -15,10 +15,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gateway.errors import ProviderError, Unauthenticated
-from gateway.identity import claims, fapi2, userinfo
+from gateway.identity import claims, discovery, fapi2, userinfo
 from gateway.identity.claim_rules import CLOCK_SKEW, Expected
 from gateway.identity.compact import base64url
-from gateway.identity.discovery import Discovery, Metadata
+from gateway.identity.discovery import Metadata
 from gateway.identity.http import Egress
 from gateway.identity.jwks import KeySet
 from gateway.identity.login_state import NOTHING, Demand, LoginState
@@ -105,7 +105,7 @@ class RelyingParty:
         self._prover = prover
         self._groups_claim = groups_claim
         self._http = http
-        self._discovery = Discovery(issuer, http)
+        self._discovery = discovery.of_provider(issuer, http)
         self._keys: KeySet | None = None
         self._lock = threading.Lock()
         self._reachable = (float("-inf"), False)

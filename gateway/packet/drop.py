@@ -35,6 +35,8 @@ class Drop(enum.Enum):
     NO_FLOW = "no_flow"
     RATE_EXCEEDED = "rate_exceeded"
     # on the way out
+    ROUTING_LOOP = "routing_loop"
+    """A packet for the endpoint of the peer that it would go to: a datagram of ours that comes back."""
     NO_ROUTE = "no_route"
     NO_ENDPOINT = "no_endpoint"
     QUEUE_FULL = "queue_full"

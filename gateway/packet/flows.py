@@ -74,6 +74,8 @@ class Flows:
 
     def from_peer(self, packet: Buffer, header: Header, *, now: float) -> Drop | None:
         """Judge a packet that the peer sends; None lets it pass."""
+        if header.routed:
+            return Drop.NOT_PERMITTED
         if header.later:
             return None if self._known_fragment(header) else Drop.NOT_PERMITTED
         if _is_icmp_error(packet, header):

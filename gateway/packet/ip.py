@@ -12,6 +12,10 @@ HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS = 0, 43, 44, 60
 MAX_EXTENSION_HEADERS = 8
 """More of them is an attack on whoever walks the chain (RFC 8504 section 5.3 lets a node limit them)."""
 
+END_OF_OPTIONS, NO_OPERATION = 0, 1
+SOURCE_ROUTES = frozenset({131, 137})
+"""Loose and strict source and record route (RFC 791)."""
+
 TRANSPORT_HEADER = {TCP: 20, UDP: 8, ICMP: 8, ICMPV6: 8}
 """Smallest transport header in bytes of the protocols that are looked into."""
 
@@ -22,7 +26,8 @@ class Header(NamedTuple):
     """What the IP header says. Addresses are 4 or 16 bytes in network order.
 
     `offset` is where the transport header begins, `length` is the whole packet, both in bytes. `identification` is that
-    of a fragment, else None; a fragment with `later` set does not hold the transport header.
+    of a fragment, else None; a fragment with `later` set does not hold the transport header. `routed` says that the sender
+    has chosen further stops (source route, routing header), so that `destination` is not where it ends.
     """
 
     source: bytes
@@ -32,6 +37,7 @@ class Header(NamedTuple):
     length: int
     identification: bytes | None
     later: bool
+    routed: bool = False
 
 
 def parse(packet: Buffer) -> Header | None:
@@ -57,10 +63,26 @@ def _parse_v4(packet: Buffer) -> Header | None:
     fragment = packet[6] << 8 | packet[7]
     later = fragment & 0x1FFF != 0
     protocol = packet[9]
-    if not later and length - offset < TRANSPORT_HEADER.get(protocol, 0):
+    whole = TRANSPORT_HEADER.get(protocol, 0)
+    # RFC 1858 section 4.2: a later fragment that begins inside the transport header would overwrite what was judged.
+    if (fragment & 0x1FFF) * 8 < whole if later else length - offset < whole:
         return None
     identification = bytes(packet[4:6]) if fragment & 0x3FFF else None
-    return Header(bytes(packet[12:16]), bytes(packet[16:20]), protocol, offset, length, identification, later)
+    routed = offset > 20 and _source_routed(packet[20:offset])
+    return Header(bytes(packet[12:16]), bytes(packet[16:20]), protocol, offset, length, identification, later, routed)
+
+
+def _source_routed(options: Buffer) -> bool:
+    """Look for a source route (RFC 791 section 3.1). Options that lie about their length are treated as one."""
+    at = 0
+    while at < len(options) and options[at] != END_OF_OPTIONS:
+        if options[at] == NO_OPERATION:
+            at += 1
+            continue
+        if options[at] in SOURCE_ROUTES or at + 1 >= len(options) or options[at + 1] < 2:
+            return True
+        at += options[at + 1]
+    return False
 
 
 def _parse_v6(packet: Buffer) -> Header | None:
@@ -69,7 +91,7 @@ def _parse_v6(packet: Buffer) -> Header | None:
     length = 40 + (packet[4] << 8 | packet[5])
     if length > len(packet):
         return None
-    protocol, offset, identification, later = packet[6], 40, None, False
+    protocol, offset, identification, later, routed = packet[6], 40, None, False, False
     for _ in range(MAX_EXTENSION_HEADERS):
         if protocol not in (HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS):
             break
@@ -78,9 +100,13 @@ def _parse_v6(packet: Buffer) -> Header | None:
         following = packet[offset]
         if protocol == FRAGMENT:
             identification = bytes(packet[offset + 4 : offset + 8])
-            later = (packet[offset + 2] << 8 | packet[offset + 3]) & 0xFFF8 != 0
+            begins = (packet[offset + 2] << 8 | packet[offset + 3]) & 0xFFF8
+            later = begins != 0
+            if later and begins < TRANSPORT_HEADER.get(following, 0):
+                return None
             size = 8
         else:
+            routed = routed or (protocol == ROUTING and packet[offset + 3] > 0)  # segments left
             size = 8 * (packet[offset + 1] + 1)
         protocol, offset = following, offset + size
         if later:
@@ -89,7 +115,7 @@ def _parse_v6(packet: Buffer) -> Header | None:
         return None
     if offset > length or (not later and length - offset < TRANSPORT_HEADER.get(protocol, 0)):
         return None
-    return Header(bytes(packet[8:24]), bytes(packet[24:40]), protocol, offset, length, identification, later)
+    return Header(bytes(packet[8:24]), bytes(packet[24:40]), protocol, offset, length, identification, later, routed)
 
 
 def ports(packet: Buffer, header: Header) -> tuple[int, int]:

@@ -56,11 +56,25 @@ class Permit:
         return f"{name}/{self.low}" if self.low == self.high else f"{name}/{self.low}-{self.high}"
 
 
+class Guard:
+    """Networks that a permit has to name: one that is wider does not reach into them. Immutable."""
+
+    def __init__(self, networks: Iterable[Network] = ()) -> None:
+        self._lengths: PrefixTable[int] = PrefixTable()
+        for network in networks:
+            self._lengths[network] = network.prefixlen
+
+    def shortest(self, destination: bytes) -> int:
+        """Give how long the prefix of a permit must be at least to mean this address."""
+        return self._lengths.longest(destination) or 0
+
+
 class Permits:
     """A compiled set of permits. Immutable; a change makes a new one."""
 
-    def __init__(self, permits: Iterable[Permit] = ()) -> None:
+    def __init__(self, permits: Iterable[Permit] = (), guard: Guard | None = None) -> None:
         self.all = tuple(permits)
+        self._guard = guard or Guard()
         self._table: PrefixTable[list[Permit]] = PrefixTable()
         for permit in self.all:
             alike = self._table.get(permit.network)
@@ -72,15 +86,17 @@ class Permits:
     def allow(self, destination: bytes, protocol: int, port: int) -> bool:
         """Say whether a packet to `destination` may pass. A permit wider than a special range does not reach into it."""
         narrow = ip.special(destination)
+        shortest = self._guard.shortest(destination)
         for permits in self._table.matches(destination):
             for permit in permits:
-                if narrow and not _names_special(permit.network):
+                if permit.network.prefixlen < shortest or (narrow and not names_special(permit.network)):
                     continue
                 if permit.protocol is None or (permit.protocol == protocol and permit.low <= port <= permit.high):
                     return True
         return False
 
 
-def _names_special(network: Network) -> bool:
+def names_special(network: Network) -> bool:
+    """Say whether the network is a special range or a part of one, so that whoever wrote it meant it."""
     shortest = 4 if network.version == 4 else 8  # 224.0.0.0/4 and ff00::/8 are the widest special ranges
     return network.prefixlen >= shortest and ip.special(network.network_address.packed)

@@ -51,7 +51,12 @@ class PrefixTable(Generic[T]):
 
     def longest(self, address: bytes) -> T | None:
         """Give the value of the longest network that holds `address`."""
-        return next(self.matches(address), None)
+        number = int.from_bytes(address, "big")
+        for mask, values in self._order[len(address)]:
+            value = values.get(number & mask)
+            if value is not None:
+                return value
+        return None
 
     def _sort(self, size: int) -> None:
         bits = size * 8

@@ -1,7 +1,7 @@
 """The judgement: policy, subject and posture to a decision. Pure, total, and the same on every replica.
 
 1. Every check that concerns the device looks at the posture. A missing fact fails, and so does a check that breaks. A
-   check concerns everybody unless it names platforms, groups or devices, and then whoever is among all that it names; a
+   check concerns everybody unless it names platforms, groups, devices or tags, and then whoever is among all that it names; a
    device that does not say which of the known platforms it is, is among them all.
 2. A failing check has been failing since the first failure seen (`failing_since`), and is in grace until then + `grace`.
    A check that recovers, or ceases to concern the device, keeps that instant until its grace would have ended, so that
@@ -10,7 +10,8 @@
 4. A report that is older than MAXIMUM_REPORT_AGE adds a finding that leads to `session.without_report`. No report at all
    is the worst tier of a session: nobody has a credential before the first one, and a policy that denied here would
    never let anybody begin.
-5. What is reached is the union of the grants of the subject's groups at that tier. Nothing grants by default.
+5. What is reached is the union of the grants of the subject's groups at that tier, without what is denied. Nothing grants
+   by default (`standing.py`).
 6. A login that is too old, and what the provider's security events hold against the subject, are findings like those of
    checks; a resource that asks for a younger or stronger login is closed until there is one (`login.py`).
 
@@ -23,13 +24,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from gateway.policy import login
+from gateway.policy import login, standing
 from gateway.policy.checks import Check, Outcome, platform
+from gateway.policy.checks.ask import ALWAYS
 from gateway.policy.checks.reporting import ReportAge
-from gateway.policy.document import LONGEST_LEASE
+from gateway.policy.document import LONGEST_LEASE, NO_ANSWERS
 from gateway.policy.judgement import Judgement
-from gateway.policy.model import LONGEST_TEXT, REPORT, Decision, Finding, Posture, Subject
+from gateway.policy.model import LONGEST_TEXT, REPORT, Answers, Decision, Finding, Posture, Subject
 from gateway.policy.policy import Policy, concerns
+from gateway.policy.program import Class, Program
 
 MAXIMUM_REPORT_AGE = LONGEST_LEASE
 """No session outlives its lease without a report, so an older one is not of a live session."""
@@ -42,9 +45,90 @@ def decide(
     *,
     now: datetime,
     failing_since: Mapping[str, datetime] | None = None,
+    answers: Answers = NO_ANSWERS,
 ) -> Decision:
-    """Judge `posture` at `now`. `failing_since` is that of the previous decision about the same device."""
-    return decided(policy, subject, judgements(policy, subject, posture, now=now, failing_since=failing_since), now=now)
+    """Judge `posture` at `now`. `failing_since` is that of the previous decision about the same device.
+
+    The same decision as `interpreted` makes, by way of the compiled policy.
+    """
+    program = compiled(policy)
+    about = program.of(subject)
+    before = failing_since or {}
+    soonest = ALWAYS
+    if posture is None:
+        judged = judgements(policy, subject, None, now=now, failing_since=before)
+    else:
+        judged, soonest = _sieved(policy, about, subject, posture, before, now=now)
+    ranks = [program.ranks[j.finding.tier] for j in judged if j.finding is not None and j.finding.effective]
+    rank = max(ranks, default=0)
+    reached = program.reach(about, subject, rank, now, answers)
+    judged += reached.asked
+    for at in (*[j.changes_at for j in judged], reached.changes_at):
+        soonest = at if at is not None and at < soonest else soonest
+    return Decision(
+        tier=policy.tiers[rank],
+        findings=tuple([j.finding for j in judged if j.finding is not None]),
+        resources=reached.resources,
+        permits=reached.permits,
+        routes=program.routes(about, answers),
+        policy_version=policy.version,
+        evaluated_at=now,
+        valid_until=None if soonest is ALWAYS else soonest,
+        failing_since={j.check: j.since for j in judged if j.since is not None},
+        rate=about.rate,
+        names=about.names,
+        step_up=reached.step_up,
+    )
+
+
+def compiled(policy: Policy) -> Program:
+    """Give the program of the policy, which is made once."""
+    program: Program | None = policy.memo.get("program")
+    if program is None:
+        program = policy.memo["program"] = Program(policy)
+    return program
+
+
+def interpreted(
+    policy: Policy,
+    subject: Subject,
+    posture: Posture | None,
+    *,
+    now: datetime,
+    failing_since: Mapping[str, datetime] | None = None,
+    answers: Answers = NO_ANSWERS,
+) -> Decision:
+    """Judge check after check, without anything that was made ready before: what `decide` must come to."""
+    judged = judgements(policy, subject, posture, now=now, failing_since=failing_since)
+    return decided(policy, subject, judged, now=now, answers=answers)
+
+
+def _sieved(
+    policy: Policy, about: Class, subject: Subject, posture: Posture, before: Mapping[str, datetime], *, now: datetime
+) -> tuple[list[Judgement], datetime]:
+    """Judge what no screen affirms or what has failed before, and say until when the rest holds by itself."""
+    facts = posture.facts
+    soonest = ALWAYS
+    doubtful: list[str] = []
+    for name, screen, limited in about.sieves:
+        if limited is not None and not _concerns(limited, subject, posture):
+            continue
+        try:
+            end = screen(facts, now, posture)
+        except Exception:  # the judgement meets the same error, and makes a failure of it
+            end = None
+        if end is None:
+            doubtful.append(name)
+        elif end < soonest:
+            soonest = end
+    if before:
+        doubtful = sorted({*doubtful, *(name for name in before if name in policy.checks)})
+    judged = [_judgement(policy, name, subject, posture, before.get(name), now=now) for name in doubtful]
+    judged[:0] = login.judgements(policy, subject, before, now=now)
+    end = posture.received_at + MAXIMUM_REPORT_AGE
+    if now < end and posture.received_at <= now:
+        return judged, min(end, soonest)
+    return [_report(policy, posture, now=now), *judged], soonest
 
 
 def judgements(
@@ -70,24 +154,28 @@ def judgements(
     ]
 
 
-def decided(policy: Policy, subject: Subject, judged: Sequence[Judgement], *, now: datetime) -> Decision:
+def decided(
+    policy: Policy, subject: Subject, judged: Sequence[Judgement], *, now: datetime, answers: Answers = NO_ANSWERS
+) -> Decision:
     """Draw the conclusion from the judgements about one device."""
     findings = tuple(j.finding for j in judged if j.finding is not None)
     tier = policy.worst([finding.tier for finding in findings if finding.effective])
-    resources, closed, asked = login.opened(policy, subject, policy.reachable(subject, tier), now=now)
-    judged = [*judged, *asked]
+    reached = standing.reach(policy, subject, tier, now=now, answers=answers)
+    judged = [*judged, *reached.asked]
+    changes = (*(j.changes_at for j in judged), reached.changes_at)
     return Decision(
         tier=tier,
-        findings=(*findings, *(j.finding for j in asked if j.finding is not None)),
-        resources=resources,
-        permits=policy.permits(resources),
-        routes=policy.destinations(policy.reachable(subject, policy.tiers[0])),
+        findings=(*findings, *(j.finding for j in reached.asked if j.finding is not None)),
+        resources=reached.resources,
+        permits=reached.permits,
+        routes=standing.routes(policy, subject, answers),
         policy_version=policy.version,
         evaluated_at=now,
-        valid_until=min((j.changes_at for j in judged if j.changes_at is not None), default=None),
+        valid_until=min((at for at in changes if at is not None), default=None),
         failing_since={j.check: j.since for j in judged if j.since is not None},
         rate=policy.rate(subject),
-        step_up=closed,
+        names=standing.asked_names(policy, subject),
+        step_up=reached.step_up,
     )
 
 
@@ -159,6 +247,8 @@ def _concerns(check: Check, subject: Subject, posture: Posture) -> bool:
     if check.devices is not None and subject.device not in check.devices:
         return False
     if check.groups is not None and not concerns(check.groups, subject):
+        return False
+    if check.tags is not None and subject.tags.isdisjoint(check.tags):
         return False
     return check.platforms is None or platform(posture) in (None, *check.platforms)
 

@@ -1,6 +1,6 @@
-"""Policy files to a Policy, or to all of their problems at once. The only file here that reads files.
+"""Policy files to a Policy, or to all of their problems at once.
 
-A folder is one policy: its `*.yaml` are parts whose order means nothing. `tiers`, `session` and the name stand in one of
+A folder is one policy: its `*.yaml`, and what they include, are parts whose order means nothing. `tiers`, `session` and the name stand in one of
 them; resources and checks have unique names; access rules and limits add up. What cannot be read grants nothing.
 """
 
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections import deque
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
@@ -18,11 +20,11 @@ from pydantic import TypeAdapter
 from gateway.errors import PolicyError, Problem
 from gateway.policy import references
 from gateway.policy.document import Document, SessionRules, SignalRules, keys_at
+from gateway.policy.files import files, included, read
 from gateway.policy.policy import Policy
-from gateway.policy.source import MAX_BYTES, Source, parse
+from gateway.policy.source import Source, parse
 from gateway.policy.validation import validate
 
-MAX_FILES = 256
 MAX_PROBLEMS = 100
 """More than anybody repairs at once; the rest would only hide them."""
 
@@ -30,68 +32,82 @@ _DOCUMENT = TypeAdapter(Document)
 
 
 def load_policy(path: Path) -> Policy:
-    """Load the policy in a folder (its `*.yaml`, not those of folders below) or in one file. Raises PolicyError."""
-    return _policy([(str(file), read(file)) for file in files(path)])
+    """Load the policy in a folder (its `*.yaml`, not those of folders below) or in one file, and what they include.
+
+    Raises PolicyError.
+    """
+    return _policy(*_gathered(path))
 
 
 def texts(path: Path) -> dict[str, bytes]:
     """Read the files of a policy as they are, by name: what `assemble` makes the same policy of. Raises PolicyError."""
-    return {file.name: read(file) for file in files(path)}
+    _, problems, read_files = _gathered(path)
+    if problems:
+        raise PolicyError(*_sorted(problems))
+    folder = path if path.is_dir() else path.parent
+    return {os.path.relpath(name, folder): raw for name, raw in read_files.items()}
 
 
 def assemble(texts: Mapping[str, bytes]) -> Policy:
-    """Load a policy from the texts of its files. Raises PolicyError."""
-    return _policy(sorted(texts.items()))
+    """Load a policy from the texts of all of its files: nothing else is included. Raises PolicyError."""
+    return _policy(*_parsed(sorted(texts.items())))
 
 
 def loads(text: str | bytes, name: str) -> Policy:
     """Load a policy that is one text; `name` stands for the file in problems. Raises PolicyError."""
-    return _policy([(name, text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))])
+    sources, problems, raw = _parsed(
+        [(name, text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))]
+    )
+    for source in sources:
+        list(included(source, None, set()))
+    return _policy(sources, problems, raw)
 
 
-def files(path: Path, what: str = "policy") -> list[Path]:
-    """Name the files of a folder, sorted, or the one file. Raises PolicyError when there are none, too many, or one that would be missed."""
-    try:
-        beside = sorted(path.iterdir()) if path.is_dir() else [path]
-    except OSError as error:
-        raise PolicyError(Problem(str(path), 1, 1, f"cannot be read: {error.strerror}")) from None
-    missed = [file for file in beside if file.suffix.lower() in (".yml", ".yaml") and file.suffix != ".yaml"]
-    if missed:  # its author believes that it counts
-        raise PolicyError(*(Problem(str(file), 1, 1, "would not be read; allowed are names *.yaml") for file in missed))
-    found = [file for file in beside if file.suffix == ".yaml"] if path.is_dir() else [path]
-    if not 0 < len(found) <= MAX_FILES:
-        text = f"holds {len(found)} {what} files; allowed are 1 to {MAX_FILES} named *.yaml"
-        raise PolicyError(Problem(str(path), 1, 1, text))
-    return found
+Gathered = tuple[list[Source], list[Problem], dict[str, bytes]]
 
 
-def read(file: Path) -> bytes:
-    """Read at most one byte more than is allowed. Raises PolicyError when the file cannot be read."""
-    if not file.is_file():
-        raise PolicyError(Problem(str(file), 1, 1, "is not a file that can be read"))
-    try:
-        with file.open("rb") as stream:
-            return stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise PolicyError(Problem(str(file), 1, 1, f"cannot be read: {error.strerror}")) from None
+def _gathered(path: Path) -> Gathered:
+    """Read and parse what is in a folder, or the file, and everything that it includes."""
+    waiting = deque(files(path))
+    known = {file.resolve() for file in waiting}
+    sources, problems, texts = _parsed([])
+    while waiting:
+        file = waiting.popleft()
+        try:
+            texts[str(file)] = read(file)
+            source = parse(texts[str(file)], str(file))
+            sources.append(source)
+            waiting.extend(included(source, path, known))
+        except PolicyError as error:
+            problems += error.problems
+    return sources, problems, texts
 
 
-def _policy(parts: Iterable[tuple[str, bytes]]) -> Policy:
+def _parsed(parts: Iterable[tuple[str, bytes]]) -> Gathered:
     sources: list[Source] = []
     problems: list[Problem] = []
-    for name, raw in parts:
+    texts = dict(parts)
+    for name, raw in texts.items():
         try:
             sources.append(parse(raw, name))
         except PolicyError as error:
             problems += error.problems
+    return sources, problems, texts
+
+
+def _policy(sources: list[Source], problems: list[Problem], _texts: Mapping[str, bytes]) -> Policy:
     whole = not problems  # what an unreadable file would have said is not missing elsewhere
     documents = [validate(_DOCUMENT, source, keys_at) for source in sources]
     problems += chain.from_iterable(source.problems for source in sources)
     if whole:
         problems += references.problems(sources)
     if problems:
-        raise PolicyError(*sorted(set(problems))[:MAX_PROBLEMS])
+        raise PolicyError(*_sorted(problems))
     return _compiled(_merged([document for document in documents if document is not None]))
+
+
+def _sorted(problems: Iterable[Problem]) -> list[Problem]:
+    return sorted(set(problems))[:MAX_PROBLEMS]
 
 
 def _merged(documents: list[Document]) -> Document:
@@ -99,7 +115,10 @@ def _merged(documents: list[Document]) -> Document:
         policy=next(d.policy for d in documents if d.policy),
         tiers=next(d.tiers for d in documents if d.tiers),
         resources={name: resource for d in documents for name, resource in d.resources.items()},
+        windows={name: window for d in documents for name, window in d.windows.items()},
+        networks={name: networks for d in documents for name, networks in d.networks.items()},
         access=[grant for d in documents for grant in d.access],
+        deny=[deny for d in documents for deny in d.deny],
         checks={name: check for d in documents for name, check in d.checks.items()},
         session=next((d.session for d in documents if d.session), SessionRules()),
         signals=next((d.signals for d in documents if d.signals), None),
@@ -120,6 +139,9 @@ def _compiled(document: Document) -> Policy:
         session=document.session,
         limits=tuple(document.limits),
         version=_version(document),
+        deny=tuple(document.deny),
+        windows=document.windows,
+        networks=document.networks,
         signals=document.signals or SignalRules(),
     )
 

@@ -21,10 +21,14 @@ FIX = "sallyport-agent login"
 
 SAYS: Mapping[Signal, tuple[str, str | None]] = {
     Signal.CREDENTIAL_CHANGE: ("a password or key of the user was changed since the login", FIX),
+    Signal.LOWER_ASSURANCE: ("the identity provider trusts the login less than before", FIX),
     Signal.NOT_COMPLIANT: ("the device management says that the device is not compliant", None),
     Signal.MEDIUM_RISK: ("the identity provider sees a medium risk", None),
     Signal.HIGH_RISK: ("the identity provider sees a high risk", None),
 }
+
+REGAINED = (Signal.CREDENTIAL_CHANGE, Signal.LOWER_ASSURANCE)
+"""What another login takes back."""
 
 
 def judgements(
@@ -108,4 +112,4 @@ def _tier(policy: Policy, signal: Signal) -> str | None:
     named: str | None = getattr(policy.signals, signal.name.lower())
     if named is not None or signal is Signal.MEDIUM_RISK:
         return named
-    return policy.without_login if signal is Signal.CREDENTIAL_CHANGE else policy.worst_tier
+    return policy.without_login if signal in REGAINED else policy.worst_tier

@@ -36,6 +36,7 @@ class Signal(enum.StrEnum):
 
     CREDENTIAL_CHANGE = "credential-change"
     NOT_COMPLIANT = "not-compliant"
+    LOWER_ASSURANCE = "lower-assurance"
     MEDIUM_RISK = "medium-risk"
     HIGH_RISK = "high-risk"
 
@@ -47,6 +48,11 @@ class EvidenceGrade(enum.IntEnum):
     DEVICE_SIGNED = 2
     VENDOR_CONFIRMED = 3
     HARDWARE_ATTESTED = 4
+
+    @property
+    def written(self) -> str:
+        """As policies write it: `device-signed`."""
+        return self.name.lower().replace("_", "-")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
 
 from gateway.policy.checks import Check
-from gateway.policy.document import Grant, Limit, Resource, SessionRules, SignalRules
+from gateway.policy.document import Deny, Grant, Limit, Resource, SessionRules, SignalRules
 from gateway.policy.model import EVERYONE, Subject
+from gateway.policy.windows import Window
 
 NO_RULES = SignalRules()
 
@@ -16,7 +19,8 @@ NO_RULES = SignalRules()
 class Policy:
     """The merged document with its names resolved. `version` is the SHA-256 of its canonical form.
 
-    `tiers` are best first; the last one, `denied`, is never a session.
+    `tiers` are best first; the last one, `denied`, is never a session. `memo` is the engine's, which keeps there what it has
+    made of the policy.
     """
 
     name: str
@@ -28,6 +32,10 @@ class Policy:
     limits: tuple[Limit, ...]
     version: str
     signals: SignalRules = NO_RULES
+    deny: tuple[Deny, ...] = ()
+    windows: Mapping[str, Window] = field(default_factory=dict)
+    networks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    memo: dict[str, Any] = field(init=False, default_factory=dict, compare=False, repr=False)
 
     @property
     def denied(self) -> str:
@@ -47,24 +55,32 @@ class Policy:
         """The worst of `tiers`; of none, the best tier."""
         return max(tiers, key=self.tiers.index, default=self.tiers[0])
 
-    def reachable(self, subject: Subject, tier: str) -> tuple[str, ...]:
-        """Name, sorted, the resources that the subject reaches at `tier`; at the last tier none."""
-        if tier == self.denied:
-            return ()
-        rank = self.tiers.index(tier)
-        granted = (g for g in self.access if self.tiers.index(g.tier) >= rank and concerns(g.groups, subject))
-        return tuple(sorted({name for grant in granted for name in grant.resources}))
-
-    def permits(self, resources: Collection[str]) -> tuple[str, ...]:
-        """List the permits of these resources as UAPI strings, sorted and without duplicates."""
-        return tuple(sorted({permit for name in resources for permit in self.resources[name].permits()}))
-
-    def destinations(self, resources: Collection[str]) -> tuple[str, ...]:
-        return tuple(sorted({network for name in resources for network in self.resources[name].destinations}))
-
     def rate(self, subject: Subject) -> int | None:
         """The lowest rate of the limits that concern the subject, in bits per second; None: unlimited."""
-        return min((limit.rate for limit in self.limits if concerns(limit.groups, subject)), default=None)
+        return min((limit.rate for limit in self._limits(subject) if limit.rate is not None), default=None)
+
+    def sessions(self, subject: Subject) -> int | None:
+        """How many sessions the subject's user may have at a time; None: as many as there are devices."""
+        return min((limit.sessions for limit in self._limits(subject) if limit.sessions is not None), default=None)
+
+    def max_duration(self, subject: Subject) -> timedelta:
+        limits = [limit.max_duration for limit in self._limits(subject) if limit.max_duration is not None]
+        return min([self.session.max_duration, *limits])
+
+    def idle(self, subject: Subject) -> timedelta:
+        limits = [limit.idle for limit in self._limits(subject) if limit.idle is not None]
+        return min([self.session.idle, *limits])
+
+    def names(self) -> tuple[str, ...]:
+        """Every DNS name that the gateway has to resolve, sorted."""
+        return tuple(sorted({name for resource in self.resources.values() for name in resource.names or ()}))
+
+    def countries(self) -> bool:
+        """Say whether a rule asks where in the world somebody is."""
+        return any(rule.countries is not None for rule in (*self.access, *self.deny))
+
+    def _limits(self, subject: Subject) -> list[Limit]:
+        return [limit for limit in self.limits if concerns(limit.groups, subject)]
 
 
 def concerns(groups: Collection[str], subject: Subject) -> bool:

@@ -12,6 +12,13 @@ from gateway.errors import Problem
 from gateway.policy.model import LOGIN, REPORT, Signal
 from gateway.policy.source import Path, Source
 
+_DEFINED = {
+    "resources": ("resources", "resource"),
+    "when": ("windows", "window"),
+    "networks": ("networks", "network"),
+}
+"""By the key of an access rule: the section that holds what the key names, and what one of them is called."""
+_NAMED = ("resources", "checks", "windows", "networks")
 _ONCE = ("policy", "tiers", "session", "signals")
 
 _TAKEN = {REPORT: "missing reports", LOGIN: "the login", **dict.fromkeys(map(str, Signal), "what the provider signals")}
@@ -30,12 +37,39 @@ def problems(sources: list[Source]) -> Iterator[Problem]:
             text = f"checks.{name}: is the name of the finding about {_TAKEN[name]}; allowed is any other"
             yield source.problem(("checks", name), text, at_key=True)
     tiers = _tiers(sources)
-    resources = _Names("resource", {name for source in sources for name in _mapping(source.data, "resources")})
+    defined = {
+        key: _Names(kind, {name for source in sources for name in _mapping(source.data, section)})
+        for key, (section, kind) in _DEFINED.items()
+    }
     for source in sources:
         yield from _unknown_tiers(source, tiers)
-        for index, grant in enumerate(_list(source.data, "access")):
-            for place, name in enumerate(_list(grant, "resources")):
-                yield from resources.unknown(source, ("access", index, "resources", place), name)
+        for section, index, rule in _rules(source):
+            for key, names in defined.items():
+                for place, name in enumerate(_list(rule, key)):
+                    yield from names.unknown(source, (section, index, key, place), name)
+    yield from _denied_names(sources)
+
+
+def _rules(source: Source) -> Iterator[tuple[str, int, Any]]:
+    for section in ("access", "deny"):
+        for index, rule in enumerate(_list(source.data, section)):
+            yield section, index, rule
+
+
+def _denied_names(sources: list[Source]) -> Iterator[Problem]:
+    """What a DNS name means can go missing, and with it the hole that a deny is."""
+    named = {
+        name
+        for source in sources
+        for name, resource in _mapping(source.data, "resources").items()
+        if _list(resource, "names")
+    }
+    for source in sources:
+        for index, deny in enumerate(_list(source.data, "deny")):
+            for place, name in enumerate(_list(deny, "resources")):
+                if name in named:
+                    text = f"deny.{index}.resources.{place}: {name!r} is known by DNS names; a deny needs resources with destinations alone"
+                    yield source.problem(("deny", index, "resources", place), text)
 
 
 def _repeated(sources: list[Source]) -> Iterator[Problem]:
@@ -43,7 +77,7 @@ def _repeated(sources: list[Source]) -> Iterator[Problem]:
     said: dict[Path, Source] = {}
     for source in sources:
         single = [(section,) for section in _ONCE if section in _mapping(source.data)]
-        named = [(s, name) for s in ("resources", "checks") for name in _mapping(source.data, s)]
+        named = [(s, name) for s in _NAMED for name in _mapping(source.data, s)]
         for path in [*single, *named]:
             first = said.setdefault(path, source)
             if first is not source:

@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from agent.wire import Fact
+from gateway.policy import standing
 from gateway.policy.checks import Check
 from gateway.policy.checks.reporting import ReportAge
+from gateway.policy.document import NO_ANSWERS
 from gateway.policy.engine import decide, decided, judgements, look
 from gateway.policy.judgement import Judgement
 from gateway.policy.model import Decision, Finding, Posture, Subject
@@ -105,7 +107,8 @@ def better(policy: Policy, subject: Subject, decision: Decision) -> Iterator[Bet
         below = [f for f in effective if policy.tiers.index(f.tier) > policy.tiers.index(tier)]
         lands = policy.worst([f.tier for f in effective if f not in below])
         if lands != reached and lands == tier:
-            gained = set(policy.reachable(subject, tier)) - set(decision.resources)
+            there = standing.reach(policy, subject, tier, now=decision.evaluated_at, answers=NO_ANSWERS)
+            gained = set(there.resources) - set(decision.resources)
             yield Better(tier, tuple(below), tuple(sorted(gained)))
             reached = lands
 

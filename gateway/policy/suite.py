@@ -13,8 +13,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from gateway.errors import PolicyError, Problem
+from gateway.policy.files import files, read
 from gateway.policy.fixture import UNREPORTED, Facts, Fixture, FixtureFile, keys_at
-from gateway.policy.load import files, read
 from gateway.policy.model import REPORT
 from gateway.policy.policy import Policy
 from gateway.policy.reach import Destination

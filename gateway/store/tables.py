@@ -267,6 +267,9 @@ class Stream(SQLModel, table=True):
 
     issuer: str = Field(primary_key=True)
     stream: str
+    audience: str
+    delivery: str
+    endpoint: str
     created_at: datetime = Field(sa_type=Utc)
     status: str = "enabled"
     verifying: str | None = None

@@ -8,10 +8,11 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from agent.wire import AGENT_VERSION
 from gateway.errors import GatewayError, HostError, SettingsError
-from gateway.tunnel import privilege, seccomp
+from gateway.tunnel import privilege, seccomp, timestamps
 from gateway.tunnel.control import ControlSocket
 from gateway.tunnel.loop import Pump, boottime
 from gateway.tunnel.rehearsal import rehearse
@@ -36,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if parsed.version:
             print(f"sallyport-tunnel {AGENT_VERSION} (transforms: {chosen.NAME})")
             return 0
-        run(parsed.interface, transforms=chosen, deputy=True, ready=_stay if foreground else _daemonise)
+        folder = Path(os.environ.get("SALLYPORT_STATE_DIR") or timestamps.DEFAULT_FOLDER.parent) / "tunnel"
+        run(parsed.interface, transforms=chosen, folder=folder, deputy=True, ready=_stay if foreground else _daemonise)
     except GatewayError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -59,6 +61,7 @@ def run(
     interface: str,
     *,
     transforms: Transforms,
+    folder: Path,
     mtu: int = DEFAULT_MTU,
     port: int = 0,
     deputy: bool = False,
@@ -66,6 +69,7 @@ def run(
 ) -> None:
     """Make the interface, drop all privilege, and pump until it ends.
 
+    `folder` keeps the timestamps of handshakes.
     `ready` is called with its name once it can be configured, the privilege still there. A `deputy` process keeps the
     privilege of opening sockets: for other ports below 1024, for fwmark, for large buffers on another port than `port`.
     """
@@ -77,7 +81,7 @@ def run(
     tun = Tun(interface, mtu)
     try:
         control = ControlSocket(tun.name)
-        pump = Pump(tun, control, transforms, port=port)
+        pump = Pump(tun, control, transforms, port=port, timestamps=timestamps.kept(tun.name, folder))
     except BaseException:
         tun.close()
         raise

@@ -9,6 +9,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from gateway.errors import HostError
+from gateway.wireguard.outbox import segments_per_train
 
 FORWARDING = {4: Path("/proc/sys/net/ipv4/ip_forward"), 6: Path("/proc/sys/net/ipv6/conf/all/forwarding")}
 
@@ -20,7 +21,7 @@ def prepare(interface: str, pools: tuple[IPv4Network | IPv6Network, ...], mtu: i
     """
     for pool in pools:
         ip("address", "replace", _first(pool), "dev", interface)
-    ip("link", "set", interface, "mtu", str(mtu), "up")
+    ip("link", "set", interface, "mtu", str(mtu), "gso_max_segs", str(segments_per_train(mtu)), "up")
     for version in {pool.version for pool in pools}:
         _forward(FORWARDING[version])
 

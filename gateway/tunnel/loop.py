@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from types import FrameType
 
 from gateway.packet.drop import Drop
 from gateway.packet.offload import Parts
+from gateway.tunnel.addresses import Addresses
 from gateway.tunnel.control import Client, ControlSocket
 from gateway.tunnel.opener import Here, Opener
 from gateway.tunnel.tun import FRAME, Tun
@@ -23,12 +25,15 @@ from gateway.tunnel.udp import TRAIN, UdpSockets
 from gateway.wireguard.config import InterfaceConfig, InterfaceStatus
 from gateway.wireguard.interface import Interface
 from gateway.wireguard.outbox import Transmit
+from gateway.wireguard.timestamps import Timestamps
 from gateway.wireguard.transforms import Transforms
 
-BATCH = 16
-"""Super-packets of one side before the other gets its turn."""
-FLUSH_EVERY = 4
-"""Super-packets that are packed together into trains."""
+BATCH = 32
+"""Reads from one side before the other gets its turn."""
+PACKED = 32_768
+"""Bytes that are packed together into trains before they are sent."""
+GATHERED = 4 * TRAIN
+"""Bytes that are read from the network before they are opened."""
 MAX_CLIENTS = 64
 """Connections to the control socket at a time: what comes beyond is closed at once, so that descriptors are never short."""
 TICK = 1.0
@@ -43,12 +48,27 @@ def boottime() -> float:
 class Pump:
     """Moves trains between TUN and UDP until it is told to stop, the TUN is deleted or its socket removed."""
 
-    def __init__(self, tun: Tun, control: ControlSocket, transforms: Transforms, *, port: int = 0) -> None:
+    def __init__(
+        self,
+        tun: Tun,
+        control: ControlSocket,
+        transforms: Transforms,
+        *,
+        port: int = 0,
+        timestamps: Timestamps | None = None,
+    ) -> None:
         """`port` is listened on until another one is asked for; 0 takes a free one."""
         self.opener: Opener = Here()
         self._tun = tun
         self._control = control
-        self._interface = Interface(now=boottime(), unix_time=time.time(), entropy=os.urandom, transforms=transforms)
+        self._timestamps = timestamps or Timestamps()
+        self._interface = Interface(
+            now=boottime(),
+            unix_time=time.time(),
+            entropy=os.urandom,
+            transforms=transforms,
+            timestamps=self._timestamps,
+        )
         self._interface.set_offload(mtu=tun.mtu, udp=tun.udp_offload)
         self._udp = UdpSockets(port)
         self._dropped_before = 0
@@ -56,13 +76,24 @@ class Pump:
         self._clients: dict[int, Client] = {}
         self._waiting: deque[Transmit] = deque()
         self._frame = bytearray(FRAME)
-        self._train = bytearray(TRAIN)
+        self._trains = bytearray(GATHERED)
         self._poll = select.epoll()
         self._ready: dict[int, Callable[[int], None]] = {}
+        self._now = boottime()
+        self._burst = 1
+        self._busy: set[int] = set()
         self._running = True
         self._watch(tun.fileno(), self._read_tun)
         self._watch(control.sock.fileno(), self._accept)
         self._watch_udp()
+        self._addresses = _addresses(tun.name)
+        if self._addresses is not None:
+            self._watch(self._addresses.sock.fileno(), self._guard)
+        self._drops_told: dict[bytes, int] = {}
+
+    def _guard(self, _events: int) -> None:
+        if self._addresses is not None and self._addresses.read():
+            self._interface.guard(self._addresses.guarded())
 
     def _watch(self, descriptor: int, ready: Callable[[int], None]) -> None:
         self._ready[descriptor] = ready
@@ -83,13 +114,12 @@ class Pump:
         """Pump until the end. Signals SIGTERM and SIGINT end it in order."""
         with _wakeup_on_signals(self.stop) as wakeup:
             self._watch(wakeup.fileno(), lambda _events: None)
-            next_tick = boottime() + TICK
+            next_tick = self._now + TICK
             while self._running:
-                now = boottime()
-                if now >= next_tick:
-                    next_tick = now + TICK
+                if self._now >= next_tick:
+                    next_tick = self._now + TICK
                     self._tick()
-                self._turn(min(self._deadline(), next_tick) - now)
+                self._turn(min(self._deadline(), next_tick))
 
     def stop(self) -> None:
         self._running = False
@@ -98,13 +128,24 @@ class Pump:
         deadline = self._interface.next_deadline()
         return float("inf") if deadline is None else deadline[0]
 
-    def _turn(self, patience: float) -> None:
-        for descriptor, events in self._poll.poll(max(patience, 0.0)):
+    def _turn(self, deadline: float) -> None:
+        """Handle what is ready. What is still ready after its turn has more to read than one packet."""
+        found = self._poll.poll(0)
+        if not found:
+            self._busy.clear()
+            found = self._poll.poll(max(deadline - boottime(), 0.0))
+        self._now = boottime()
+        busy, self._busy = self._busy, set()
+        for descriptor, events in found:
             ready = self._ready.get(descriptor)
             if ready is not None:
+                self._burst = BATCH if descriptor in busy else 1
+                self._busy.add(descriptor)
                 ready(events)
-        self._interface.handle_deadline(now=boottime())
-        self._flush()
+        if self._now >= deadline:
+            self._interface.handle_deadline(now=self._now)
+        if self._interface.queued:
+            self._flush()
         for event in self._interface.events():
             self._tell(f"{event}\n")
 
@@ -116,13 +157,22 @@ class Pump:
             received, sent = sum(p.rx_bytes for p in status.peers), sum(p.tx_bytes for p in status.peers)
             drops = "".join(f" drop_{drop.value}={count}" for drop, count in status.drops.items())
             self._tell(f"event=counters peers={len(status.peers)} rx_bytes={received} tx_bytes={sent}{drops}\n")
+            self._tell_drops(status)
+
+    def _tell_drops(self, status: InterfaceStatus) -> None:
+        """One line for every peer of which more was refused since the last look."""
+        before, self._drops_told = self._drops_told, {}
+        for peer in status.peers:
+            total = self._drops_told[peer.public_key] = sum(peer.drops.values())
+            if total != before.get(peer.public_key, 0):
+                drops = "".join(f" drop_{drop.value}={count}" for drop, count in peer.drops.items())
+                self._tell(f"event=drops public_key={peer.public_key.hex()}{drops}\n")
 
     # TUN and UDP
 
     def _read_tun(self, _events: int) -> None:
-        now = boottime()
         view = memoryview(self._frame)
-        for turn in range(BATCH):
+        for turn in range(self._burst):
             try:
                 size = self._tun.read_into(self._frame)
             except OSError as error:
@@ -132,8 +182,8 @@ class Pump:
                 break
             if size is None:
                 break
-            self._write(self._interface.send(view[:size], now=now))
-            if turn % FLUSH_EVERY == 0:  # the first goes out at once: it may be a lonely packet that somebody waits for
+            self._write(self._interface.send(view[:size], now=self._now))
+            if not turn or self._interface.queued >= PACKED:  # somebody may be waiting for the first
                 self._flush()
                 if self._waiting:
                     return
@@ -149,15 +199,9 @@ class Pump:
         return ready
 
     def _read_udp(self, sock: socket.socket) -> None:
-        now = boottime()
-        view = memoryview(self._train)
-        for _ in range(BATCH):
-            received = self._udp.receive(sock, self._train)
-            if received is None:
-                return
-            size, segment, source = received
-            self._write(self._interface.receive(view[:size], segment, source, now=now))
-            self._flush()
+        for train, segment, source in self._udp.gather(sock, memoryview(self._trains), self._burst):
+            self._write(self._interface.receive(train, segment, source, now=self._now))
+        self._flush()
 
     def _write(self, frames: list[Parts]) -> None:
         for frame in frames:
@@ -167,7 +211,8 @@ class Pump:
     def _flush(self) -> None:
         """Send what is queued. While the network does not take it, the TUN is not read: TCP inside slows down."""
         was_waiting = bool(self._waiting)
-        self._waiting.extend(self._interface.transmits())
+        if self._interface.queued:
+            self._waiting.extend(self._interface.transmits())
         while self._waiting:
             try:
                 if not self._udp.send(self._waiting[0]):
@@ -236,7 +281,7 @@ class Pump:
         self._watch_udp()
 
     def _status(self) -> InterfaceStatus:
-        status = self._interface.status(now=boottime(), listen_port=self._udp.port)
+        status = self._interface.status(now=self._now, listen_port=self._udp.port)
         by_kernel = self._dropped_before + self._udp.dropped
         return replace(status, drops={**status.drops, Drop.KERNEL: by_kernel}) if by_kernel else status
 
@@ -244,9 +289,20 @@ class Pump:
         for client in self._clients.values():
             client.sock.close()
         self._udp.close()
+        if self._addresses is not None:
+            self._addresses.close()
+        self._timestamps.close()
         self._poll.close()
         self._control.close()
         self._tun.close()
+
+
+def _addresses(interface: str) -> Addresses | None:
+    try:
+        return Addresses(interface)
+    except OSError as error:
+        print(f"the host's addresses are not known, a permit may mean them: {error.strerror}", file=sys.stderr)
+        return None
 
 
 class _wakeup_on_signals(contextlib.AbstractContextManager[socket.socket]):  # noqa: N801  reads as a verb

@@ -39,6 +39,7 @@ CALLS: Final = {
     # packets and the control socket
     "read": Numbers(0, 63),
     "write": Numbers(1, 64),
+    "pwrite64": Numbers(18, 68),
     "readv": Numbers(19, 65),
     "writev": Numbers(20, 66),
     "recvfrom": Numbers(45, 207),

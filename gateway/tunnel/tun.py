@@ -5,6 +5,7 @@ pytun's own read and write copy and take only bytes, so the descriptor is used d
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -15,6 +16,8 @@ from pytun import Error as PytunError
 
 from gateway.errors import HostError
 from gateway.packet.offload import VIRTIO, Parts
+from gateway.tunnel.link import limit_segments
+from gateway.wireguard.outbox import segments_per_train
 
 TUNSETOFFLOAD = 0x400454D0
 TUNSETVNETHDRSZ = 0x400454D8
@@ -41,6 +44,8 @@ class Tun:
         os.set_inheritable(self._descriptor, False)
         fcntl.ioctl(self._descriptor, TUNSETVNETHDRSZ, struct.pack("i", VIRTIO.size))
         self.udp_offload = self._offload()
+        with contextlib.suppress(OSError):  # somebody else's TUN was made with it; without it, trains are less even
+            limit_segments(self.name, segments_per_train(mtu))
 
     def _set_mtu(self, mtu: int) -> None:
         """Somebody else's TUN has its MTU already, which may not be changed without privilege."""

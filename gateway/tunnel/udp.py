@@ -6,6 +6,7 @@ import errno
 import socket
 import struct
 
+from gateway.packet.checksum import Buffer
 from gateway.tunnel import filter as socket_filter
 from gateway.tunnel.opener import UDP_GRO, Here, Opener
 from gateway.wireguard.config import Endpoint
@@ -41,20 +42,47 @@ class UdpSockets:
         """Set SO_MARK of what is sent, for policy routing; 0 takes it away."""
         self._opener.mark(self.sockets, fwmark)
 
-    def receive(self, sock: socket.socket, buffer: bytearray) -> tuple[int, int, Endpoint] | None:
+    def gather(self, sock: socket.socket, buffer: memoryview, times: int) -> list[tuple[memoryview, int, Endpoint]]:
+        """Read up to `times` trains, each with the size of its datagrams and where it came from.
+
+        What goes on where the one before ended is one train: a super-packet is a little more than one recvmsg gives.
+        """
+        trains: list[tuple[memoryview, int, Endpoint]] = []
+        begin = end = 0
+        before: tuple[int, Endpoint] | None = None
+        while times and end + TRAIN <= len(buffer):
+            received = self.receive(sock, buffer[end:])
+            if received is None:
+                break
+            size, segment, source = received
+            if before is not None and (before != (segment, source) or (end - begin) % segment):
+                trains.append((buffer[begin:end], *before))
+                begin = end
+            before = segment, source
+            end += size
+            times -= 1
+        if before is not None:
+            trains.append((buffer[begin:end], *before))
+        return trains
+
+    def receive(self, sock: socket.socket, buffer: bytearray | memoryview) -> tuple[int, int, Endpoint] | None:
         """Read one train into `buffer`: its length, the size of its datagrams, and where it came from."""
         try:
             size, ancillary, _, source = sock.recvmsg_into([buffer], _ANCILLARY)
         except OSError:
             return None  # nothing there, or an ICMP error that belongs to no peer
-        segment = next((_GRO.unpack(data)[0] for level, kind, data in ancillary if kind == UDP_GRO and level), size)
-        return size, segment, source
+        for _level, kind, data in ancillary:
+            if kind == UDP_GRO:
+                return size, _GRO.unpack(data)[0], source
+        return size, size, source
 
     def send(self, transmit: Transmit) -> bool:
         """Send one train. Raises BlockingIOError when the buffer is full; False when the network refuses it."""
         sock = self._for(transmit.endpoint)
         if sock is None:
             return False
+        if transmit.size <= transmit.segment and len(transmit.buffers) == 1:
+            return self._send_one(sock, transmit.buffers[0], transmit.endpoint)
         if self._segmentation and transmit.size > transmit.segment:
             try:
                 control = [(socket.IPPROTO_UDP, UDP_SEGMENT, _SEGMENT.pack(transmit.segment))]
@@ -68,15 +96,17 @@ class UdpSockets:
                 self._segmentation = error.errno != errno.EIO  # the device cannot checksum: it never will
         return self._send_singly(sock, transmit)
 
-    def _send_singly(self, sock: socket.socket, transmit: Transmit) -> bool:
+    def _send_one(self, sock: socket.socket, datagram: Buffer, endpoint: Endpoint) -> bool:
         try:
-            for datagram in transmit.datagrams():
-                sock.sendto(datagram, transmit.endpoint)
+            sock.sendto(datagram, endpoint)
         except BlockingIOError:
             raise
         except OSError:
             return False
         return True
+
+    def _send_singly(self, sock: socket.socket, transmit: Transmit) -> bool:
+        return all(self._send_one(sock, datagram, transmit.endpoint) for datagram in transmit.datagrams())
 
     def _for(self, endpoint: Endpoint) -> socket.socket | None:
         if len(endpoint) == 2:

@@ -38,7 +38,7 @@ def list_sessions(gateway: Deployment, request: Request, _body: bytes) -> Respon
     """List sessions, the newest first."""
     now = gateway.clock.now()
     with reading(gateway.engine) as db:
-        _authorise(db, request, now=now)
+        administrator(db, request, now=now)
         rows = db.exec(select(tables.Session).order_by(col(tables.Session.started_at).desc()).limit(PAGE)).all()
         return answer_json({"sessions": [_session(row, gateway, now=now) for row in rows]})
 
@@ -46,7 +46,7 @@ def list_sessions(gateway: Deployment, request: Request, _body: bytes) -> Respon
 def list_devices(gateway: Deployment, request: Request, _body: bytes) -> Response:
     """List enrolled devices by name."""
     with reading(gateway.engine) as db:
-        _authorise(db, request, now=gateway.clock.now())
+        administrator(db, request, now=gateway.clock.now())
         rows = db.exec(select(tables.Device).order_by(col(tables.Device.name)).limit(PAGE)).all()
         return answer_json({"devices": [_device(row) for row in rows]})
 
@@ -57,26 +57,29 @@ def list_audit(gateway: Deployment, request: Request, _body: bytes) -> Response:
     if not after.isdecimal() or len(after) > 18:
         raise Malformed("after-malformed", "after must be a sequence number, 0 for the beginning")
     with reading(gateway.engine) as db:
-        _authorise(db, request, now=gateway.clock.now())
+        administrator(db, request, now=gateway.clock.now())
         return answer_json({"audit": [_row(row) for row in audit.after(db, int(after))]})
 
 
 def kill(gateway: Deployment, request: Request, body: bytes) -> Response:
     """Kill a session: nothing passes when the answer goes out, and its device needs a new login."""
     now = gateway.clock.now()
-    cookie = request.cookies.get(ADMIN_COOKIE)
     with reading(gateway.engine) as db:
-        found = administrators.by_cookie(db, cookie, now=now)
-    assert cookie is not None
-    administrators.check_csrf(cookie, request.headers.get("x-sallyport-csrf"))
+        found = administrator(db, request, now=now, changes=True)
     session = request.path_params["session"]
     killed = gateway.enforcement.kill(session, by=found.user, reason=_reason(body), now=now)
     gateway.notices.publish(killed.sessions)
     return answer_json({"session": session, "killed": True, "recorded": killed.recorded})
 
 
-def _authorise(db: Session, request: Request, *, now: datetime) -> None:
-    administrators.by_cookie(db, request.cookies.get(ADMIN_COOKIE), now=now)
+def administrator(db: Session, request: Request, *, now: datetime, changes: bool = False) -> tables.Administrator:
+    """Give whose cookie it is. What `changes` something needs the CSRF token too. Raises Unauthenticated or Forbidden."""
+    cookie = request.cookies.get(ADMIN_COOKIE)
+    found = administrators.by_cookie(db, cookie, now=now)
+    assert cookie is not None
+    if changes:
+        administrators.check_csrf(cookie, request.headers.get("x-sallyport-csrf"))
+    return found
 
 
 def _reason(body: bytes) -> str:

@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import GatewayError
-from gateway.web import admin, agent_api, background, events, health, login, logout, openapi, problems
+from gateway.web import admin, agent_api, background, events, health, login, logout, openapi, problems, security_events
 from gateway.web.deployment import Deployment
 from gateway.web.operations import Operation, Proof
 
@@ -30,6 +30,7 @@ DESCRIBED = (
     *events.OPERATIONS,
     *login.OPERATIONS,
     *logout.OPERATIONS,
+    *security_events.OPERATIONS,
     *admin.OPERATIONS,
     *health.OPERATIONS,
 )
@@ -44,10 +45,11 @@ def make_app(gateway: Deployment, *, work: bool = True) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        task = asyncio.create_task(background.run(gateway)) if work else None
+        work_to_do = (background.run, security_events.run) if work else ()
+        tasks = [asyncio.create_task(run(gateway)) for run in work_to_do]
         yield
         gateway.notices.close()
-        if task is not None:
+        for task in tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from gateway.access.credentials import TunnelEnd
 from gateway.access.enforcement import Enforcement
+from gateway.access.event_stream import Receiver
 from gateway.access.identifiers import Entropy
 from gateway.errors import TunnelError
 from gateway.identity import sealing
@@ -39,7 +40,8 @@ class ProviderCheck:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What a request may need. `cookie_key` seals the login state, 32 bytes; `history` is how long decisions are kept."""
+    """What a request may need. `cookie_key` seals the login state, 32 bytes; `history` is how long decisions are kept;
+    `receiver` takes security events, where there is a transmitter."""
 
     public_url: str
     admin_group: str
@@ -52,6 +54,7 @@ class Deployment:
     cookie_key: bytes
     clock: Clock
     entropy: Entropy
+    receiver: Receiver | None = None
     history: timedelta = timedelta(days=90)
     notices: Notices = field(default_factory=Notices)
 

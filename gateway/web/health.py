@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from heapq import nlargest
+from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -18,6 +21,9 @@ from gateway.store import tables
 from gateway.store.engine import reading
 from gateway.web.deployment import Deployment
 from gateway.web.operations import Operation, Proof, answer_json
+from gateway.wireguard.config import PeerStatus
+
+WORST_PEERS: Final = 20
 
 
 def healthz(_gateway: Deployment, _request: Request, _body: bytes) -> Response:
@@ -38,7 +44,7 @@ def readyz(gateway: Deployment, _request: Request, _body: bytes) -> Response:
 
 
 def metrics(gateway: Deployment, _request: Request, _body: bytes) -> Response:
-    """Count, in Prometheus' text form. Numbers only: no user, device or session is named."""
+    """Count, in Prometheus' text form. No user, device or session is named; a peer by the beginning of its public key."""
     registry = CollectorRegistry()
     registry.register(_Figures(gateway))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
@@ -76,6 +82,7 @@ class _Figures(Collector):
         for drop, count in status.drops.items():
             drops.add_metric([drop.value], count)
         yield drops
+        yield _drops_by_peer(status.peers)
 
     def _live(self) -> dict[str, int]:
         rows = tables.Session
@@ -84,6 +91,20 @@ class _Figures(Collector):
                 select(rows.tier, func.count()).where(col(rows.live_device).is_not(None)).group_by(rows.tier)
             )
             return dict(found.all())
+
+
+def _drops_by_peer(peers: Iterable[PeerStatus]) -> Metric:
+    """Those of which most is refused: a series for every peer would be a burden to whoever stores them."""
+    drops = CounterMetricFamily(
+        "sallyport_tunnel_peer_drops",
+        f"Refused from or to one peer, at the last full look; the {WORST_PEERS} with most.",
+        labels=["peer", "reason"],
+    )
+    worst = nlargest(WORST_PEERS, peers, key=lambda peer: sum(peer.drops.values()))
+    for peer in worst:
+        for drop, count in peer.drops.items():
+            drops.add_metric([b64encode(peer.public_key).decode()[:8], drop.value], count)
+    return drops
 
 
 OPERATIONS = (

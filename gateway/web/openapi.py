@@ -19,6 +19,7 @@ SECURITY: dict[Proof, list[dict[str, list[str]]]] = {
     Proof.DEVICE: [{"device": []}],
     Proof.OWNER: [{"device": []}],
     Proof.PROVIDER: [],  # OpenAPI has no scheme for a token in a form; the body is described instead
+    Proof.TRANSMITTER: [{"transmitter": []}],
     Proof.BROWSER: [{"browser": []}],
     Proof.ADMINISTRATOR: [{"administrator": []}],
     Proof.ADMINISTRATOR_CSRF: [{"administrator": [], "csrf": []}],
@@ -30,6 +31,7 @@ SCHEMES: dict[str, dict[str, str]] = {
         "name": "Authorization",
         "description": "`Sallyport <JWS>` by the device key; where the request has a body, the body itself is the JWS",
     },
+    "transmitter": {"type": "http", "scheme": "bearer", "description": "what the stream was made with (RFC 8935)"},
     "browser": {"type": "apiKey", "in": "cookie", "name": "__Host-sallyport-login"},
     "administrator": {"type": "apiKey", "in": "cookie", "name": "__Host-sallyport-admin"},
     "csrf": {"type": "apiKey", "in": "header", "name": "X-Sallyport-CSRF"},

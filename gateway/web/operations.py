@@ -31,6 +31,7 @@ class Proof(enum.Enum):
     DEVICE = "a JWS by the key of an enrolled device whose login holds"
     OWNER = "a JWS by the key of the device that the address is about"
     PROVIDER = "a logout token by the provider"
+    TRANSMITTER = "a security event token by the transmitter"
     BROWSER = "the cookie of the browser that began"
     ADMINISTRATOR = "the administrator's cookie"
     ADMINISTRATOR_CSRF = "the administrator's cookie and CSRF token"

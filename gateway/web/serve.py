@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import os
 import signal
 import socket
@@ -14,11 +16,13 @@ from types import FrameType
 
 import structlog
 import uvicorn
+from sqlalchemy import Engine
 
 from gateway.access import policies
 from gateway.access.addresses import Pool
 from gateway.access.credentials import TunnelEnd
 from gateway.access.enforcement import Enforcement
+from gateway.access.event_stream import Receiver
 from gateway.access.tunnel import SOCKETS, UapiTunnel
 from gateway.errors import HostError, SettingsError
 from gateway.identity.client_key import ClientKey
@@ -26,6 +30,7 @@ from gateway.identity.http import Egress
 from gateway.identity.oidc import RelyingParty
 from gateway.identity.possession import Prover
 from gateway.identity.providers import Provider, Providers, Registration, read
+from gateway.identity.transmitter import Transmitter
 from gateway.policy.load import load_policy, texts
 from gateway.policy.policy import Policy
 from gateway.settings import Settings
@@ -75,6 +80,7 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
         mtu=settings.tunnel_mtu,
     )
     tunnel = UapiTunnel(SOCKETS / f"{settings.tunnel_interface}.sock")
+    cookie_key = state.kept_key(settings.state_dir / "cookie.key", os.urandom)
     return Deployment(
         public_url=settings.public_url,
         admin_group=settings.admin_group,
@@ -84,10 +90,26 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
         provider_check=ProviderCheck(providers),
         enforcement=Enforcement(engine, tunnel, end.private_key, end.listen_port),
         tunnel_end=end,
-        cookie_key=state.kept_key(settings.state_dir / "cookie.key", os.urandom),
+        cookie_key=cookie_key,
         clock=clock,
         entropy=os.urandom,
+        receiver=_receiver(settings, engine, cookie_key),
         history=timedelta(days=settings.history_days),
+    )
+
+
+def _receiver(settings: Settings, engine: Engine, key: bytes) -> Receiver | None:
+    if settings.ssf_issuer is None or settings.ssf_token is None:
+        return None
+    http = Egress.for_issuer(settings.ssf_issuer)
+    return Receiver(
+        engine=engine,
+        transmitter=Transmitter(settings.ssf_issuer, http, settings.ssf_token),
+        delivery=settings.ssf_delivery,
+        push_url=f"{settings.public_url}/security-events",
+        push_secret=hmac.new(key, f"security events of {settings.ssf_issuer}".encode(), hashlib.sha256).hexdigest(),
+        groups_claim=settings.oidc_groups_claim,
+        entropy=os.urandom,
     )
 
 

@@ -18,7 +18,7 @@ class PeerConfig:
     """A change to one peer; None and empty leave a thing as it is.
 
     `lease_ms` is the remaining time in milliseconds, 0 ends the lease now. Rates are in bits per second, 0 lifts them.
-    A `preshared_key` of zeros means none.
+    A `preshared_key` of zeros means none. Allowed IPs are replaced, then removed, then added.
     """
 
     public_key: bytes
@@ -28,6 +28,7 @@ class PeerConfig:
     endpoint: Endpoint | None = None
     keepalive: int | None = None
     replace_allowed_ips: bool = False
+    allowed_ips_removed: tuple[Network, ...] = ()
     allowed_ips: tuple[Network, ...] = ()
     replace_permits: bool = False
     permits: tuple[Permit, ...] = ()

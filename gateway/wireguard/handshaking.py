@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from ipaddress import ip_address
 
 from gateway.packet.drop import Drop
@@ -157,16 +158,16 @@ class Handshaking:
         except HandshakeError:
             state.drop(Drop.HANDSHAKE_FORGED, peer)
             return
-        if consumed.timestamp <= peer.timestamp:
+        if consumed.timestamp <= state.timestamps.latest(static):
             state.drop(Drop.HANDSHAKE_REPLAYED, peer)
         elif now - peer.consumed_at < HANDSHAKE_INTERVAL:
             state.drop(Drop.HANDSHAKE_FLOOD, peer)
         else:
-            peer.timestamp, peer.consumed_at = consumed.timestamp, now
-            peer.rx_bytes += len(datagram)
-            self._respond(peer, consumed, source, now=now)
+            state.timestamps.note(static, consumed.timestamp)
+            peer.consumed_at = now
+            self._respond(peer, consumed, source, heard=len(datagram), now=now)
 
-    def _respond(self, peer: Peer, consumed: noise.Consumed, source: Endpoint, *, now: float) -> None:
+    def _respond(self, peer: Peer, consumed: noise.Consumed, source: Endpoint, *, heard: int, now: float) -> None:
         state = self._state
         index = state.new_index(Slot(peer, None))
         try:
@@ -180,7 +181,10 @@ class Handshaking:
         state.forget_keypair(peer.next)
         state.forget_keypair(peer.previous)
         peer.previous, peer.next = None, pair
-        self._send(peer, source, response.pack(), now=now)
+        datagram = peer.jar.sign(response.pack(), now=now)
+        # The initiation may be a copy from somewhere else: until a transport packet shows who is there, nothing moves.
+        pair.heard, pair.said = heard, len(datagram)
+        state.outbox.put(source, datagram, len(datagram))
         peer.timers.passed(peer.keepalive, now=now)
         peer.timers.keys_derived(now=now)
         state.arm(peer)
@@ -188,6 +192,9 @@ class Handshaking:
     def confirmed(self, peer: Peer, *, now: float) -> None:
         """Make the next keypair the current one: the initiator has used it, so it has it."""
         self._state.forget_keypair(peer.previous)
+        assert peer.next is not None
+        peer.rx_bytes += peer.next.heard
+        peer.tx_bytes += peer.next.said
         peer.previous, peer.current, peer.next = peer.current, peer.next, None
         self.completed(peer, now=now)
 
@@ -197,6 +204,7 @@ class Handshaking:
         peer.timers.retransmit = float("inf")
         peer.timers.keys_derived(now=now)
         peer.attempts = 0
+        peer.jitter = self._state.jitter()
         peer.last_handshake = self._state.unix_offset + now
         self._state.arm(peer)
         self._state.note(Kind.HANDSHAKE, peer)
@@ -231,6 +239,7 @@ class Handshaking:
         self._state.outbox.put(endpoint, datagram, len(datagram))
 
 
+@lru_cache(maxsize=4096)
 def source_bytes(source: Endpoint) -> tuple[bytes, bytes]:
     """Give address (4 or 16 bytes) and port (2 bytes) of a socket address."""
     return ip_address(source[0].partition("%")[0]).packed, struct.pack("!H", source[1])

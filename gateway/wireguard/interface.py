@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from gateway.packet.drop import Drop
 from gateway.packet.offload import Parts
+from gateway.packet.permits import Guard
+from gateway.packet.prefixes import Network
 from gateway.wireguard import inheritance
 from gateway.wireguard.config import Endpoint, InterfaceConfig, InterfaceStatus, PeerConfig
 from gateway.wireguard.events import Event, Kind
@@ -18,6 +20,7 @@ from gateway.wireguard.peer import Peer
 from gateway.wireguard.spec import MAX_PEERS, Entropy
 from gateway.wireguard.state import State
 from gateway.wireguard.timers import Due
+from gateway.wireguard.timestamps import Timestamps
 from gateway.wireguard.transforms import Transforms, choose
 from gateway.wireguard.transport import Transport
 
@@ -31,10 +34,19 @@ class Interface:
     used for TAI64N and shown times only. The same inputs and entropy give the same outputs, byte for byte.
     """
 
-    def __init__(self, *, now: float, unix_time: float, entropy: Entropy, transforms: Transforms | None = None) -> None:
-        """`transforms` None takes the best that is installed."""
+    def __init__(
+        self,
+        *,
+        now: float,
+        unix_time: float,
+        entropy: Entropy,
+        transforms: Transforms | None = None,
+        timestamps: Timestamps | None = None,
+    ) -> None:
+        """`transforms` None takes the best that is installed, `timestamps` None keeps them in memory."""
         chosen = transforms or choose()
         self._state = State(unix_offset=unix_time - now, entropy=entropy, transforms=chosen)
+        self._state.timestamps = timestamps or Timestamps()
         self._handshaking = Handshaking(self._state)
         self._transport = Transport(self._state, self._handshaking)
         self._listen_port = 0
@@ -50,6 +62,13 @@ class Interface:
         """Say what the TUN takes: its MTU in bytes, and whether UDP super-packets."""
         self._state.mtu = mtu
         self._state.udp_offload = udp
+
+    def guard(self, networks: Iterable[Network]) -> None:
+        """Say which addresses a wide permit does not mean: the host's own, and the pool that the peers are in."""
+        state = self._state
+        state.guard = Guard(networks)
+        for peer in state.peers.values():
+            peer.guard(state.guard)
 
     # configuration
 
@@ -98,10 +117,7 @@ class Interface:
             peer = state.add_peer(config.public_key)
         keepalive_began = config.keepalive and not peer.keepalive
         peer.configure(config, now=now)
-        if config.replace_allowed_ips:
-            state.clear_routes(peer)
-        for network in config.allowed_ips:
-            state.add_route(network, peer)
+        self._configure_routes(peer, config)
         if peer.ended(now=now):
             self._end_lease(peer)
         elif keepalive_began and peer.endpoint is not None:
@@ -109,6 +125,14 @@ class Interface:
         elif peer.staged:
             self._handshaking.initiate(peer, now=now)
         state.arm(peer)
+
+    def _configure_routes(self, peer: Peer, config: PeerConfig) -> None:
+        if config.replace_allowed_ips:
+            self._state.clear_routes(peer)
+        for network in config.allowed_ips_removed:
+            self._state.remove_route(network, peer)
+        for network in config.allowed_ips:
+            self._state.add_route(network, peer)
 
     def status(self, *, now: float, listen_port: int | None = None) -> InterfaceStatus:
         """Show everything, counters included; the edge knows which port it listens on in the end."""
@@ -157,6 +181,11 @@ class Interface:
     def transmits(self) -> list[Transmit]:
         """Take what is to be sent, in order."""
         return self._state.outbox.take()
+
+    @property
+    def queued(self) -> int:
+        """Bytes that `transmits` would give."""
+        return self._state.outbox.size
 
     def count_drop(self, reason: Drop) -> None:
         """Count something that the edge had to drop."""

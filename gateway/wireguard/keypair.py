@@ -11,7 +11,10 @@ from gateway.wireguard.spec import REJECT_AFTER_MESSAGES, REJECT_AFTER_TIME, REK
 
 
 class ReplayWindow:
-    """Which counters were received: each at most once, and none more than WINDOW behind the highest (RFC 6479)."""
+    """Which counters were received: each at most once, and none more than WINDOW behind the highest (RFC 6479).
+
+    A counter that is exactly WINDOW behind still counts, as in the kernel: with the highest, WINDOW + 1 are remembered.
+    """
 
     def __init__(self) -> None:
         self._next = 0
@@ -22,10 +25,12 @@ class ReplayWindow:
         if counter >= REJECT_AFTER_MESSAGES:
             return False
         behind = self._next - 1 - counter
-        return behind < 0 or (behind < WINDOW and not self._seen >> behind & 1)
+        return behind < 0 or (behind <= WINDOW and not self._seen >> behind & 1)
 
     def ahead(self, counters: list[int]) -> bool:
         """Say whether all counters are fresh because each lies beyond everything before it: how a train arrives."""
+        if len(counters) == 1:
+            return self._next <= counters[0] < REJECT_AFTER_MESSAGES
         return (
             counters[0] >= self._next
             and counters[-1] < REJECT_AFTER_MESSAGES
@@ -40,8 +45,8 @@ class ReplayWindow:
                 self.accept(counter)
             return
         distance = last - self._next + 1
-        kept = self._seen << distance & _ALL if distance < WINDOW else 0
-        self._seen = kept | (1 << min(len(counters), WINDOW)) - 1
+        kept = self._seen << distance & _ALL if distance <= WINDOW else 0
+        self._seen = kept | (1 << min(len(counters), WINDOW + 1)) - 1
         self._next = last + 1
 
     def accept(self, counter: int) -> bool:
@@ -50,14 +55,14 @@ class ReplayWindow:
             return False
         ahead = counter - self._next + 1
         if ahead > 0:
-            self._seen = (self._seen << ahead | 1) & _ALL if ahead < WINDOW else 1
+            self._seen = (self._seen << ahead | 1) & _ALL if ahead <= WINDOW else 1
             self._next = counter + 1
         else:
             self._seen |= 1 << -ahead
         return True
 
 
-_ALL = (1 << WINDOW) - 1
+_ALL = (1 << WINDOW + 1) - 1
 
 
 @dataclass(slots=True)
@@ -72,6 +77,9 @@ class Keypair:
     is_initiator: bool
     counter: int = 0
     window: ReplayWindow = field(default_factory=ReplayWindow)
+    heard: int = 0
+    said: int = 0
+    """Bytes of the handshake that made a responder's keys: they count once the initiator has proved to be there."""
 
     def take(self, count: int) -> int:
         """Reserve `count` counters and give the first: no counter is ever given twice."""

@@ -36,6 +36,9 @@ class TransportTrain(NamedTuple):
     @classmethod
     def read(cls, view: memoryview, segment: int) -> TransportTrain | None:
         """Read the headers. None for anything but transport datagrams of one index."""
+        if TRANSPORT_MINIMUM <= len(view) <= segment:  # a lonely datagram: the usual case where somebody waits
+            kind, receiver, counter = TRANSPORT_HEADER.unpack_from(view)
+            return cls(view, segment, receiver, [counter]) if kind == TRANSPORT else None
         last = len(view) % segment if segment else 0
         if segment < TRANSPORT_MINIMUM or 0 < last < TRANSPORT_MINIMUM or len(view) < TRANSPORT_MINIMUM:
             return None

@@ -6,11 +6,17 @@ from dataclasses import dataclass
 
 from gateway.packet.checksum import Buffer
 from gateway.wireguard.config import Endpoint
+from gateway.wireguard.messages import TRANSPORT_MINIMUM
 
 MAX_TRAIN = 65_507
 """Bytes of UDP payload that IPv4 can carry; a train must fit, although it is cut on the way."""
 MAX_TRAIN_SEGMENTS = 64
 """What one sendmsg with UDP_SEGMENT takes (UDP_MAX_SEGMENTS is 64 in kernels before 6.9)."""
+
+
+def segments_per_train(mtu: int) -> int:
+    """How many packets of `mtu` bytes one train carries: a super-packet of no more becomes exactly one sendmsg."""
+    return max(1, min(MAX_TRAIN_SEGMENTS, MAX_TRAIN // (mtu + TRANSPORT_MINIMUM)))
 
 
 @dataclass(slots=True)
@@ -36,14 +42,17 @@ class Transmit:
 
 
 class Outbox:
-    """Trains in order. A super-packet makes a little more than one sendmsg takes, so the next one fills what is left."""
+    """Trains in order. What is left of one that is not full is filled by the next packets to the same endpoint."""
 
     def __init__(self) -> None:
         self._packed: list[Transmit] = []
+        self.size = 0
+        """Bytes that wait."""
 
     def put(self, endpoint: Endpoint, train: Buffer, segment: int) -> None:
         """Queue datagrams of `segment` bytes, the last at most that."""
         size = len(train)
+        self.size += size
         if not self._packed and size <= segment:
             self._packed.append(Transmit(endpoint, segment, [train], size))
             return
@@ -62,5 +71,5 @@ class Outbox:
 
     def take(self) -> list[Transmit]:
         """Take everything."""
-        packed, self._packed = self._packed, []
+        packed, self._packed, self.size = self._packed, [], 0
         return packed

@@ -6,7 +6,7 @@ from collections import Counter, deque
 
 from gateway.packet.drop import Drop
 from gateway.packet.flows import Flows
-from gateway.packet.permits import Permits
+from gateway.packet.permits import Guard, Permits
 from gateway.packet.prefixes import Network
 from gateway.wireguard.config import Endpoint, PeerConfig, PeerStatus
 from gateway.wireguard.cookie import CookieJar
@@ -23,14 +23,15 @@ class Peer:
     """The state of one peer. `static_static` is dh(ours, theirs), None when their key is of low order."""
 
     __slots__ = (
-        "allowed_ips", "answers", "attempts", "consumed_at", "current", "denied_at", "drops", "endpoint", "flows", "handshake",
-        "handshake_index", "initiated_at", "jar", "keepalive", "last_handshake", "lease_over", "next", "preshared",
+        "_guard", "allowed_ips", "answers", "attempts", "consumed_at", "current", "denied_at", "drops", "endpoint", "flows", "handshake",
+        "handshake_index", "initiated_at", "jar", "jitter", "keepalive", "last_handshake", "lease_over", "next", "preshared",
         "previous", "public_key", "rate_rx", "rate_tx", "removed", "rx_bytes", "scheduled", "staged", "static_static",
-        "timers", "timestamp", "tx_bytes", "wants_keepalive",
+        "timers", "tx_bytes",
     )  # fmt: skip
 
-    def __init__(self, public_key: bytes, static_static: bytes | None) -> None:
+    def __init__(self, public_key: bytes, static_static: bytes | None, guard: Guard) -> None:
         self.public_key = public_key
+        self._guard = guard
         self.static_static = static_static
         self.preshared = NO_PRESHARED_KEY
         self.endpoint: Endpoint | None = None
@@ -49,13 +50,12 @@ class Peer:
         self.handshake_index = 0
         self.initiated_at = -NEVER
         self.attempts = 0
-        self.timestamp = b""
+        self.jitter = 0.0
         self.consumed_at = -NEVER
         self.staged: deque[bytes] = deque()
         self.timers = Timers()
         self.lease_over = False
         self.scheduled = NEVER
-        self.wants_keepalive = False
         self.denied_at = -NEVER
         self.last_handshake = 0.0
         self.rx_bytes = 0
@@ -80,11 +80,17 @@ class Peer:
         if not config.replace_permits and not config.permits:
             return
         before = () if config.replace_permits or self.flows is None else self.flows.permits.all
-        permits = Permits(dict.fromkeys((*before, *config.permits)))
+        permits = Permits(dict.fromkeys((*before, *config.permits)), self._guard)
         if self.flows is None:
             self.flows = Flows(permits)
         else:
             self.flows.replace(permits)
+
+    def guard(self, guard: Guard) -> None:
+        """Take over which addresses a permit has to name; it rules the next packet."""
+        self._guard = guard
+        if self.flows is not None:
+            self.flows.replace(Permits(self.flows.permits.all, guard))
 
     def ended(self, *, now: float) -> bool:
         """Say whether the lease is over. Asked before every packet, so that a sleeping process never forwards late."""

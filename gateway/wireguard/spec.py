@@ -38,7 +38,7 @@ UNDER_LOAD_TIME = 1.0
 
 PADDING = 16
 WINDOW = 8128
-"""Counters that may arrive out of order."""
+"""How far behind the highest counter one may arrive."""
 MAX_PEERS = 65_536
 MAX_STAGED = 128
 """Frames that wait for a handshake, per peer."""

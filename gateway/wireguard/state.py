@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from itertools import count
 
 from gateway.packet.drop import Drop
+from gateway.packet.permits import Guard
 from gateway.packet.prefixes import Network, PrefixTable
 from gateway.wireguard.events import Event, Kind
 from gateway.wireguard.keypair import Keypair
 from gateway.wireguard.noise import HandshakeError, StaticKey, dh
 from gateway.wireguard.outbox import Outbox
 from gateway.wireguard.peer import Peer
-from gateway.wireguard.spec import REKEY_TIMEOUT_JITTER, Entropy
+from gateway.wireguard.spec import KEEPALIVE_TIMEOUT, REKEY_TIMEOUT_JITTER, Entropy
 from gateway.wireguard.timers import NEVER
+from gateway.wireguard.timestamps import Timestamps
 from gateway.wireguard.transforms import Transforms
 
 MAX_EVENTS = 1024
@@ -42,6 +44,8 @@ class State:
         self.peers: dict[bytes, Peer] = {}
         self.routes: PrefixTable[Peer] = PrefixTable()
         self.slots: dict[int, Slot] = {}
+        self.timestamps = Timestamps()
+        self.guard = Guard()
         self.outbox = Outbox()
         self.events: list[Event] = []
         self.drops: Counter[Drop] = Counter()
@@ -91,7 +95,7 @@ class State:
     # peers
 
     def add_peer(self, public_key: bytes) -> Peer:
-        peer = Peer(public_key, self.static_static(public_key))
+        peer = Peer(public_key, self.static_static(public_key), self.guard)
         self.peers[public_key] = peer
         return peer
 
@@ -118,6 +122,12 @@ class State:
         self.routes[network] = peer
         peer.allowed_ips[network] = None
 
+    def remove_route(self, network: Network, peer: Peer) -> None:
+        """Take `network` away from `peer`; what is another's stays."""
+        if network in peer.allowed_ips:
+            del peer.allowed_ips[network]
+            del self.routes[network]
+
     def clear_routes(self, peer: Peer) -> None:
         for network in peer.allowed_ips:
             del self.routes[network]
@@ -131,6 +141,11 @@ class State:
         if deadline < peer.scheduled and not (peer.lease_over and deadline == peer.timers.lease):
             peer.scheduled = deadline
             heapq.heappush(self._deadlines, (deadline, next(self._order), peer))
+
+    def arm_after_traffic(self, peer: Peer, *, now: float) -> None:
+        """As `arm`, knowing that traffic sets no deadline nearer than a keepalive: mostly one is planned before that."""
+        if peer.scheduled > now + min(KEEPALIVE_TIMEOUT, peer.keepalive or KEEPALIVE_TIMEOUT):
+            self.arm(peer)
 
     def next_deadline(self) -> float | None:
         while self._deadlines and self._stale(self._deadlines[0]):

@@ -9,10 +9,10 @@ from gateway.packet import ip, refusal
 from gateway.packet.checksum import Buffer
 from gateway.packet.drop import Drop
 from gateway.packet.ip import Header
-from gateway.packet.offload import PLAIN, VIRTIO, Frame, Parts
+from gateway.packet.offload import PLAIN, VIRTIO, Parts
 from gateway.wireguard.config import Endpoint
 from gateway.wireguard.events import Kind
-from gateway.wireguard.handshaking import Handshaking
+from gateway.wireguard.handshaking import Handshaking, source_bytes
 from gateway.wireguard.keypair import Keypair
 from gateway.wireguard.messages import TransportTrain
 from gateway.wireguard.peer import Peer
@@ -79,21 +79,25 @@ class Transport:
     def _refusal(self, peer: Peer, packet: Buffer, header: Header, *, now: float) -> Drop | None:
         if peer.ended(now=now):
             return Drop.LEASE_ENDED
+        if header.protocol == ip.UDP and _is_our_own(peer, packet, header):
+            return Drop.ROUTING_LOOP
         if peer.flows is not None:
             reason = peer.flows.to_peer(packet, header, now=now)
             if reason is not None:
                 return reason
-        return None if peer.rate_tx.allow(len(packet), now=now) else Drop.RATE_EXCEEDED
+        if peer.rate_tx.bits and not peer.rate_tx.allow(len(packet), now=now):
+            return Drop.RATE_EXCEEDED
+        return None
 
     def _seal(self, peer: Peer, frame: Buffer, *, now: float) -> bool:
         pair = self._usable(peer, now=now)
         if pair is None:
             return False
         sealed = self._state.transforms.seal(pair.sending, pair.remote, pair.counter, frame, self._state.mtu)
-        if not sealed.count:
+        if not sealed.datagrams:
             self._state.drop(Drop.MALFORMED_PACKET, peer)
             return True
-        peer.timers.data_sent(self._state.jitter() if peer.timers.unanswered == float("inf") else 0.0, now=now)
+        peer.timers.data_sent(peer.jitter, now=now)
         self._transmit(peer, pair, sealed, now=now)
         return True
 
@@ -128,13 +132,13 @@ class Transport:
 
     def _transmit(self, peer: Peer, pair: Keypair, sealed: Sealed, *, now: float) -> None:
         assert peer.endpoint is not None
-        pair.take(sealed.count)
+        pair.take(sealed.datagrams)
         self._state.outbox.put(peer.endpoint, sealed.train, sealed.segment)
         peer.tx_bytes += len(sealed.train)
         peer.timers.sent(peer.keepalive, now=now)
         if pair.wants_rekey(REKEY_AFTER_TIME, now=now):
             self._handshaking.initiate(peer, now=now)
-        self._state.arm(peer)
+        self._state.arm_after_traffic(peer, now=now)
 
     # in
 
@@ -175,33 +179,38 @@ class Transport:
         """Open datagrams whose counters are fresh and distinct."""
         state = self._state
         opened = state.transforms.open_(pair.receiving, train.view, train.segment, udp=state.udp_offload)
-        authentic = list(compress(train.counters, opened.authentic))
-        forged = len(train.counters) - len(authentic)
-        state.drop(Drop.TRANSPORT_FORGED, peer, forged)
-        if not authentic:
-            return []
+        authentic, forged = train.counters, 0
+        if False in opened.authentic:
+            authentic = list(compress(train.counters, opened.authentic))
+            forged = len(train.counters) - len(authentic)
+            state.drop(Drop.TRANSPORT_FORGED, peer, forged)
+            if not authentic:
+                return []
         pair.window.accept_all(authentic)
         peer.rx_bytes += len(train.view) - forged * train.segment
-        state.drop(Drop.MALFORMED_PACKET, peer, opened.malformed)
+        if opened.malformed:
+            state.drop(Drop.MALFORMED_PACKET, peer, opened.malformed)
         self._authenticated(peer, pair, source, has_data=bool(opened.frames), now=now)
         frames: list[Parts] = []
-        for frame in opened.frames:
-            frames += self._judged(peer, frame, now=now)
+        for first, parts in opened.frames:
+            frames += self._judged(peer, first, parts, now=now)
         return frames
 
     def _authenticated(self, peer: Peer, pair: Keypair, source: Endpoint, *, has_data: bool, now: float) -> None:
         state = self._state
-        self.roam(peer, source)
+        if peer.endpoint != source:
+            self.roam(peer, source)
         peer.timers.received(peer.keepalive, now=now)
         if has_data:
             peer.timers.data_received(now=now)
         if pair is peer.next:
             self._handshaking.confirmed(peer, now=now)
         if pair is peer.current:
-            self.flush(peer, now=now)
+            if peer.staged or (pair.is_initiator and not pair.counter):
+                self.flush(peer, now=now)
             if pair.is_initiator and now - pair.created_at >= REKEY_ON_RECEIVE:
                 self._handshaking.initiate(peer, now=now)
-        state.arm(peer)
+        state.arm_after_traffic(peer, now=now)
 
     def roam(self, peer: Peer, source: Endpoint) -> None:
         """Follow the peer to where its last authenticated datagram came from."""
@@ -209,10 +218,10 @@ class Transport:
             peer.endpoint = source
             self._state.note(Kind.ENDPOINT, peer, f"endpoint={source[0]} port={source[1]}")
 
-    def _judged(self, peer: Peer, frame: Frame, *, now: float) -> list[Parts]:
+    def _judged(self, peer: Peer, first: Buffer, parts: Parts, *, now: float) -> list[Parts]:
         """Judge a frame by its first packet: the others in it have the same addresses and ports. Give what the TUN gets."""
         state = self._state
-        header = ip.parse(frame.first)
+        header = ip.parse(first)
         if header is None:
             state.drop(Drop.MALFORMED_PACKET, peer)
             return []
@@ -220,15 +229,15 @@ class Transport:
             state.drop(Drop.SOURCE_NOT_ALLOWED, peer)
             return []
         if peer.flows is not None:
-            reason = peer.flows.from_peer(frame.first, header, now=now)
+            reason = peer.flows.from_peer(first, header, now=now)
             if reason is not None:
                 state.drop(reason, peer)
-                self._denied(peer, frame.first, header, now=now)
-                return self._answers(peer, frame.first, header, reason, towards_peer=False, now=now)
-        if not peer.rate_rx.allow(sum(len(part) for part in frame.parts), now=now):
+                self._denied(peer, first, header, now=now)
+                return self._answers(peer, first, header, reason, towards_peer=False, now=now)
+        if peer.rate_rx.bits and not peer.rate_rx.allow(sum(len(part) for part in parts), now=now):
             state.drop(Drop.RATE_EXCEEDED, peer)
             return []
-        return [frame.parts]
+        return [parts]
 
     def _denied(self, peer: Peer, packet: Buffer, header: Header, *, now: float) -> None:
         if now - peer.denied_at < DENIAL_INTERVAL:
@@ -237,3 +246,16 @@ class Transport:
         _, port = ip.ports(packet, header)
         detail = f"destination={ip_address(header.destination)} protocol={header.protocol} port={port}"
         self._state.note(Kind.DENIED_FLOW, peer, detail)
+
+
+def _is_our_own(peer: Peer, packet: Buffer, header: Header) -> bool:
+    """Say whether a packet for the peer goes to where its tunnel ends: a datagram of ours whose route leads back to us.
+
+    Each turn would make it larger, and from the MTU on two of it.
+    """
+    if peer.endpoint is None:
+        return False
+    address, port = source_bytes(peer.endpoint)
+    if header.destination != address:
+        return False
+    return header.later or packet[header.offset + 2 : header.offset + 4] == port

@@ -45,7 +45,7 @@ def parse_set(lines: Iterable[str]) -> InterfaceConfig:
             interface[key] = _read(_INTERFACE, key, value)
         else:
             raise UapiError(f"unknown interface key {key!r}")
-    return InterfaceConfig(**interface, peers=tuple(PeerConfig(**peer) for peer in peers))
+    return InterfaceConfig(**interface, peers=tuple(PeerConfig(**_settled(peer)) for peer in peers))
 
 
 def _pairs(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -61,13 +61,28 @@ def _peer_value(peer: dict[str, Any], key: str, value: str) -> None:
         if value != "1":
             raise UapiError("protocol_version must be 1")
     elif key == "allowed_ip":
-        peer["allowed_ips"] = (*peer.get("allowed_ips", ()), _read(_PEER, key, value))
+        _allowed_ip_value(peer, value)
     elif key == "permit":
-        peer["permits"] = (*peer.get("permits", ()), _read(_PEER, key, value))
+        peer.setdefault("permits", []).append(_read(_PEER, key, value))
     elif key in _PEER:
         peer[_FIELD.get(key, key)] = _read(_PEER, key, value)
     else:
         raise UapiError(f"unknown peer key {key!r}")
+
+
+def _allowed_ip_value(peer: dict[str, Any], value: str) -> None:
+    """`allowed_ip=-<cidr>` takes one away (wireguard-go, Linux 6.16). What comes last holds."""
+    network = _read(_PEER, "allowed_ip", value.removeprefix("-"))
+    if value.startswith("-"):
+        peer.get("allowed_ips", {}).pop(network, None)
+        peer.setdefault("allowed_ips_removed", {})[network] = None
+    else:
+        peer.setdefault("allowed_ips", {})[network] = None
+
+
+def _settled(values: dict[str, Any]) -> dict[str, Any]:
+    """Lists and ordered sets as tuples; while reading they are none, because a tuple grows in quadratic time."""
+    return {key: tuple(value) if isinstance(value, list | dict) else value for key, value in values.items()}
 
 
 def _read(readers: dict[str, Callable[[str], Any]], key: str, value: str) -> Any:
@@ -149,7 +164,12 @@ _PEER: dict[str, Callable[[str], Any]] = {
     "rate_tx": _number(0, 10**12),
 }
 _FIELD = {"persistent_keepalive_interval": "keepalive"}
-_UAPI_NAME = {"keepalive": "persistent_keepalive_interval", "allowed_ips": "allowed_ip", "permits": "permit"}
+_UAPI_NAME = {
+    "keepalive": "persistent_keepalive_interval",
+    "allowed_ips": "allowed_ip",
+    "allowed_ips_removed": "allowed_ip",
+    "permits": "permit",
+}
 
 
 def format_set(config: InterfaceConfig) -> str:
@@ -159,11 +179,12 @@ def format_set(config: InterfaceConfig) -> str:
         lines += _lines(name, getattr(config, name))
     for peer in config.peers:
         for field in fields(PeerConfig):
-            lines += _lines(_UAPI_NAME.get(field.name, field.name), getattr(peer, field.name))
+            sign = "-" if field.name == "allowed_ips_removed" else ""
+            lines += _lines(_UAPI_NAME.get(field.name, field.name), getattr(peer, field.name), sign)
     return "\n".join(lines) + "\n\n"
 
 
-def _lines(key: str, value: Any) -> list[str]:
+def _lines(key: str, value: Any, sign: str = "") -> list[str]:
     match value:
         case None | False:
             return []
@@ -174,7 +195,7 @@ def _lines(key: str, value: Any) -> list[str]:
         case tuple() if key == "endpoint":
             return [f"{key}={show_endpoint(value)}"]
         case tuple():
-            return [f"{key}={item}" for item in value]
+            return [f"{key}={sign}{item}" for item in value]
     return [f"{key}={value}"]
 
 
@@ -220,7 +241,12 @@ def parse_get(lines: Iterable[str]) -> InterfaceStatus:
             peers.append({"public_key": _key(value), "drops": {}})
         else:
             _status_value(peers[-1] if peers else interface, key, value, of_peer=bool(peers))
-    return InterfaceStatus(**interface, peers=tuple(PeerStatus(**peer) for peer in peers))
+    return InterfaceStatus(**interface, peers=tuple(PeerStatus(**_whole(peer)) for peer in peers))
+
+
+def _whole(peer: dict[str, Any]) -> dict[str, Any]:
+    drops = peer.pop("drops")
+    return {**_settled(peer), "drops": drops}
 
 
 def _status_value(into: dict[str, Any], key: str, value: str, *, of_peer: bool) -> None:
@@ -233,10 +259,9 @@ def _status_value(into: dict[str, Any], key: str, value: str, *, of_peer: bool) 
         elif key in ("rx_bytes", "tx_bytes"):
             into[key] = int(value)
         elif key == "replace_permits":
-            into["permits"] = ()
+            into["permits"] = []
         elif key in ("allowed_ip", "permit"):
-            name = key + "s"
-            into[name] = (*into.get(name, ()), _PEER[key](value))
+            into.setdefault(key + "s", []).append(_PEER[key](value))
         elif key in (readers := _PEER if of_peer else _INTERFACE):
             into[_FIELD.get(key, key)] = readers[key](value)
     except ValueError as error:

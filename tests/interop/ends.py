@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -40,6 +42,7 @@ class End:
     number: int
     interface: str
     program: str
+    state: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="sallyport-state-")))
     private_key: str = field(default_factory=lambda: wg("genkey").strip())
 
     @property
@@ -57,9 +60,10 @@ class End:
         program = Program(
             f"{self.program}-{self.number}",
             [*PROGRAMS[self.program], "-f", self.interface],
-            environment={"WG_PROCESS_FOREGROUND": "1", "LOG_LEVEL": "error"},
+            environment={"WG_PROCESS_FOREGROUND": "1", "LOG_LEVEL": "error", "SALLYPORT_STATE_DIR": str(self.state)},
             within=self.host.command(),
         )
+        stack.callback(shutil.rmtree, self.state, ignore_errors=True)
         stack.callback((SOCKETS / f"{self.interface}.sock").unlink, missing_ok=True)
         stack.callback(program.end)
         until((SOCKETS / f"{self.interface}.sock").exists, "the UAPI socket")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agent.wire import Fact
-from gateway.policy.engine import decide
+from gateway.policy.engine import decide, interpreted
 from gateway.policy.load import loads
 from gateway.policy.model import Decision, Posture, Subject
 from gateway.policy.policy import Policy
@@ -64,6 +64,20 @@ def test_two_interpreters_agree_on_every_policy_and_every_device(part: int) -> N
         for _ in range(DEVICES):
             about = device(chance)
             assert plain(asked(policy, about, NOW)) == interpret(drawn, about, NOW), shown(drawn, about, NOW)
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_the_compiled_policy_decides_as_the_interpreted_one_to_the_letter(part: int) -> None:
+    chance = random.Random(4 * PARTS + part)
+    for _ in range(POLICIES // PARTS // 4):
+        drawn = document(chance)
+        policy = loads(json.dumps(drawn), "drawn.yaml")
+        for _ in range(DEVICES // 5):
+            about = device(chance)
+            subject, posture = who(about)
+            known = about.failing_since
+            expected = interpreted(policy, subject, posture, now=NOW, failing_since=known)
+            assert decide(policy, subject, posture, now=NOW, failing_since=known) == expected, shown(drawn, about, NOW)
 
 
 @pytest.mark.parametrize("part", range(PARTS))

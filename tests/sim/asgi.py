@@ -22,9 +22,12 @@ class Answered:
 
     @property
     def code(self) -> str | None:
-        """The code of a problem document."""
-        problem = self.headers.get("content-type") == "application/problem+json" and self.body
-        return str(json.loads(self.body)["code"]) if problem else None
+        """The code of a problem document, or the `err` that RFC 8935 wants in its place."""
+        if not self.body or "json" not in self.headers.get("content-type", ""):
+            return None
+        members = json.loads(self.body)
+        code = members.get("code", members.get("err")) if isinstance(members, dict) else None
+        return None if code is None else str(code)
 
 
 def ask(

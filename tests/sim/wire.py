@@ -14,6 +14,8 @@ from gateway.packet.offload import PLAIN, Parts
 from gateway.wireguard.config import Endpoint, InterfaceConfig, PeerConfig
 from gateway.wireguard.interface import Interface
 from gateway.wireguard.noise import clamp
+from gateway.wireguard.timestamps import Timestamps
+from gateway.wireguard.transforms import Transforms
 
 START = 1_000.0
 UNIX_START = 1_800_000_000.0
@@ -81,6 +83,7 @@ class Node:
     interface: Interface
     private: bytes
     address: Endpoint
+    timestamps: Timestamps
     received: list[bytes] = field(default_factory=list)
 
     @property
@@ -98,11 +101,18 @@ class World:
         self.log: list[tuple[Endpoint, Endpoint, bytes]] = []
         self._flying: list[tuple[Endpoint, Endpoint, bytes]] = []
 
-    def node(self, number: int) -> Node:
+    def node(self, number: int, *, timestamps: Timestamps | None = None, transforms: Transforms | None = None) -> Node:
         private = bytes([number]) * 32
-        interface = Interface(now=self.now, unix_time=UNIX_START + self.now - START, entropy=entropy(number))
+        kept = timestamps or Timestamps()
+        interface = Interface(
+            now=self.now,
+            unix_time=UNIX_START + self.now - START,
+            entropy=entropy(number),
+            transforms=transforms,
+            timestamps=kept,
+        )
         interface.configure(InterfaceConfig(private_key=private), now=self.now)
-        node = Node(interface, private, (f"192.0.2.{number}", 51820))
+        node = Node(interface, private, (f"192.0.2.{number}", 51820), kept)
         self.nodes[node.address] = node
         return node
 

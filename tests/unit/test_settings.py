@@ -26,6 +26,8 @@ WRONG = {
     "TUNNEL_ADDRESSES": ["100.96.0.1/16", "10.0.0.0/8,10.1.0.0/16", "100.96.0.0/30", "x", ","],
     "TUNNEL_MTU": ["1279", "65440", "-1", "x", "1420.0"],
     "TRANSFORMS": ["rust", "Python"],
+    "SSF_ISSUER": ["http://events.example", "events.example"],
+    "SSF_DELIVERY": ["Push", "both"],
     "OIDC_PROFILE": ["FAPI2", "fapi"],
     "PROVIDERS_FILE": ["providers.toml", "/nowhere/providers.toml"],
     "DEVELOPMENT_PROVIDER": ["0.0.0.0:9400", "192.0.2.1:9400", "example.com:9400"],
@@ -48,7 +50,7 @@ def test_every_setting_with_a_rule_is_in_the_table_above() -> None:
     text = str(refused.value)
     assert text.startswith("SALLYPORT_TYPO is not a setting; known are ")
     known = {name.removeprefix("SALLYPORT_") for name in text.split("known are ")[1].split(", ")}
-    assert known - set(WRONG) == {"TLS_KEY", "OIDC_CLIENT_SECRET"}
+    assert known - set(WRONG) == {"TLS_KEY", "OIDC_CLIENT_SECRET", "SSF_TOKEN"}
 
 
 def test_an_empty_value_is_the_same_as_none() -> None:

@@ -16,6 +16,8 @@ SSSD: Final = Path("/etc/sssd/sssd.conf")
 SAMBA: Final = Path("/etc/samba/smb.conf")
 KEYTAB: Final = Path("/etc/krb5.keytab")
 """The machine's own key in the directory: without it, settings are only an intention."""
+NAMED: Final = {"active-directory": "ad_domain", "freeipa": "ipa_domain"}
+"""Where sssd is told a name other than that of its section."""
 ENTRA: Final = (Path("/etc/himmelblau/himmelblau.conf"), Path("/etc/authd/brokers.d/msentraid.conf"))
 KINDS: Final = {"active-directory": "active-directory", "ipa": "freeipa", "ldap": "ldap", "ad": "active-directory"}
 
@@ -73,7 +75,7 @@ def parse_sssd(said: str) -> Membership | None:
         domain = settings.get(f"domain/{name}", {})
         kind = KINDS.get(domain.get("id_provider", ""))
         if kind is not None:
-            return Membership(kind, domain.get("ad_domain") or domain.get("ipa_domain") or name)
+            return Membership(kind, domain.get(NAMED.get(kind, ""), name))
     return None
 
 

@@ -105,7 +105,7 @@ def newer_kernel(running: str, installed: Iterable[str]) -> bool:
 
 def flavour(release: str) -> str:
     """`amd64` in 6.1.0-28-amd64, `generic` in 6.8.0-49-generic: kernels of one kind replace each other."""
-    words = [word for word in re.split(r"[-.]", release) if word and not re.fullmatch(r"\d+\w*|fc\d+|el\d+\w*", word)]
+    words = [word for word in re.split(r"[-.]", release) if word and not re.fullmatch(r"\d[\w+]*|fc\d+|el\d+\w*", word)]
     return "-".join(words)
 
 

@@ -11,7 +11,7 @@ use std::slice;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyList};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 
 const HEADER: usize = 16;
@@ -99,7 +99,7 @@ fn encrypt(key: &LessSafeKey, receiver: u32, counter: u64, datagram: &mut [u8]) 
     tag.copy_from_slice(made.expect("a datagram is shorter than the cipher's limit").as_ref());
 }
 
-/// Decrypt, trim and merge a train. Gives (authentic, [(first packet, frame)], keepalives, malformed).
+/// Decrypt, trim and merge a train. Gives (authentic, [(first packet, [frame])], keepalives, malformed).
 #[pyfunction]
 fn open_<'py>(
     py: Python<'py>,
@@ -137,7 +137,8 @@ fn open_<'py>(
             group.write(out);
             Ok(())
         })?;
-        frames.append(PyTuple::new(py, [PyBytes::new(py, group.first), frame])?)?;
+        let parts = PyList::new(py, [frame])?;
+        frames.append((PyBytes::new(py, group.first), parts))?;
     }
     Ok((PyList::new(py, &authentic)?, frames, keepalives, malformed))
 }

@@ -15,11 +15,17 @@ from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from agent.wire import Fact
-from gateway.policy.checks.check import STRICT, Check, Outcome, platform
+from gateway.policy.checks.ask import Screen, either, together, unsure
+from gateway.policy.checks.check import STRICT, Check, platform
 from gateway.policy.checks.description import described
-from gateway.policy.checks.protection import Antivirus, DiskEncryption, Firewall
-from gateway.policy.checks.reporting import AgentVersion, ReportAge
-from gateway.policy.checks.system import OsVersion, Patches
+from gateway.policy.checks.examination import Least
+from gateway.policy.checks.expression import Expression
+from gateway.policy.checks.inventory import Administrators, Certificates, Domain, Files, Network, Processes
+from gateway.policy.checks.others import Custom, Edr, Mdm, Seen
+from gateway.policy.checks.outcome import Outcome
+from gateway.policy.checks.protection import Antivirus, DiskEncryption, Firewall, ScreenLock
+from gateway.policy.checks.reporting import AgentIntegrity, AgentVersion, ReportAge
+from gateway.policy.checks.system import Boot, Machine, OsSupport, OsVersion, Patches, System
 from gateway.policy.model import LONGEST_TEXT, Posture
 
 DEEPEST = 4
@@ -27,7 +33,7 @@ DEEPEST = 4
 MOST_PARTS = 32
 """Checks within one check, itself included."""
 
-OUTERMOST = ("otherwise", "warn", "grace", "severity", "platforms", "groups", "devices", "owner", "link")
+OUTERMOST = ("otherwise", "warn", "grace", "severity", "platforms", "groups", "devices", "tags", "owner", "link")
 """Keys of a check that a part of another cannot have."""
 
 
@@ -38,6 +44,9 @@ class _Composed(Check):
     def fix_for(self, platform: str | None, values: Mapping[str, str]) -> str | None:
         written = Check.fix_for(self, platform, values)
         return written or values.get("remedy")
+
+    def reads(self) -> list[str]:
+        return sorted({fact for part in self.parts for fact in part.reads()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -51,8 +60,8 @@ class AnyOf(_Composed):
     def parts(self) -> list[Check]:
         return list(self.of)
 
-    def evaluate(self, posture: Posture, *, now: datetime) -> Outcome:
-        looks = _looks(self.of, posture, now=now)
+    def evaluate(self, posture: Posture, *, now: datetime, least: Least = None) -> Outcome:
+        looks = _looks(self.of, posture, now=now, least=self.evidence or least)
         holding = [outcome for _, outcome in looks if not outcome.reasons]
         if holding:  # it holds for as long as the last of them does
             ends = [outcome.changes_at for outcome in holding]
@@ -66,6 +75,9 @@ class AnyOf(_Composed):
             refuted=all(outcome.refuted for _, outcome in looks),
         )
 
+    def screen(self, least: Least = None) -> Screen:
+        return either([part.screen(self.evidence or least) for part in self.of])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class AllOf(_Composed):
@@ -78,8 +90,8 @@ class AllOf(_Composed):
     def parts(self) -> list[Check]:
         return list(self.of)
 
-    def evaluate(self, posture: Posture, *, now: datetime) -> Outcome:
-        looks = _looks(self.of, posture, now=now)
+    def evaluate(self, posture: Posture, *, now: datetime, least: Least = None) -> Outcome:
+        looks = _looks(self.of, posture, now=now, least=self.evidence or least)
         failing = [(part, outcome) for part, outcome in looks if outcome.reasons]
         return Outcome(
             tuple(_each(reason for _, outcome in failing for reason in outcome.reasons)),
@@ -88,6 +100,9 @@ class AllOf(_Composed):
             _remedy("; and ".join(_fixes(failing, posture))),
             refuted=any(outcome.refuted for _, outcome in looks),
         )
+
+    def screen(self, least: Least = None) -> Screen:
+        return together([part.screen(self.evidence or least) for part in self.of])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -101,8 +116,8 @@ class Not(_Composed):
     def parts(self) -> list[Check]:
         return [self.of]
 
-    def evaluate(self, posture: Posture, *, now: datetime) -> Outcome:
-        ((part, inner),) = _looks([self.of], posture, now=now)
+    def evaluate(self, posture: Posture, *, now: datetime, least: Least = None) -> Outcome:
+        ((part, inner),) = _looks([self.of], posture, now=now, least=self.evidence or least)
         if inner.refuted:
             return Outcome((), inner.changes_at, inner.evidence)
         if not inner.reasons:
@@ -113,8 +128,19 @@ class Not(_Composed):
             (f"this must not be so, and cannot be told: {described(part)}: {told}",), inner.changes_at, inner.evidence
         )
 
+    def screen(self, least: Least = None) -> Screen:  # noqa: ARG002 - the others' signature
+        """What a screen cannot affirm may be false or unknown, and only the first would do."""
+        return unsure
 
-Kinds = OsVersion | Patches | Antivirus | Firewall | DiskEncryption | ReportAge | AgentVersion | AnyOf | AllOf | Not
+
+Kinds = (
+    OsVersion | OsSupport | System | Patches | Machine | Boot
+    | Antivirus | Firewall | DiskEncryption | ScreenLock
+    | Administrators | Domain | Processes | Files | Certificates | Network
+    | ReportAge | AgentVersion | AgentIntegrity
+    | Mdm | Edr | Seen | Custom | Expression
+    | AnyOf | AllOf | Not
+)  # fmt: skip
 
 
 def _within(check: Check) -> Check:
@@ -151,8 +177,8 @@ def _levels(check: Check, level: int = 1) -> Iterator[int]:
 Looks = list[tuple[Check, Outcome]]
 
 
-def _looks(checks: Iterable[Check], posture: Posture, *, now: datetime) -> Looks:
-    return [(part, part.evaluate(posture, now=now)) for part in checks]
+def _looks(checks: Iterable[Check], posture: Posture, *, now: datetime, least: Least) -> Looks:
+    return [(part, part.evaluate(posture, now=now, least=least)) for part in checks]
 
 
 def _soonest(looks: Looks) -> datetime | None:

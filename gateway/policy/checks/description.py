@@ -8,6 +8,8 @@ from typing import Any
 
 from gateway.policy import durations
 from gateway.policy.checks.check import Check
+from gateway.policy.checks.expression import Condition
+from gateway.policy.patterns import Pattern
 from gateway.policy.versions import Requirement
 
 MOST_SHOWN = 160
@@ -33,7 +35,7 @@ def _asked(name: str, value: Any) -> str:
 def _plain(value: Any) -> str:
     if isinstance(value, timedelta):
         return durations.show(value)
-    if isinstance(value, Requirement):
+    if isinstance(value, Requirement | Pattern | Condition):
         return value.text
     if isinstance(value, dict):
         return ", ".join(f"{name} {_plain(value[name])}" for name in sorted(value))

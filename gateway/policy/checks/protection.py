@@ -1,22 +1,21 @@
-"""Checks on what protects the device: antivirus, firewall, disk encryption."""
+"""Checks on what protects the device: antivirus, firewall, disk encryption, the lock of the screen."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from gateway.policy.checks.check import STRICT, Check, Demanded, Duration, Outcome
-from gateway.policy.checks.examination import Examination
-from gateway.policy.model import Posture
-from gateway.policy.names import Text
+from gateway.policy.checks.ask import Ask
+from gateway.policy.checks.asks import Flag, Matches, OneOf, Version, Within, Younger
+from gateway.policy.checks.check import STRICT, Asking, Demanded, Duration, Pattern, Requirement
+from gateway.policy.checks.system import Texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Antivirus(Check):
+class Antivirus(Asking):
     """The engine runs, its signatures are young, and it is one of the products that are accepted."""
 
     default_fixes: ClassVar[Mapping[str, str]] = {
@@ -24,28 +23,26 @@ class Antivirus(Check):
         "darwin": "start the antivirus and let it renew its signatures",
         "windows": "open Windows Security, Virus & threat protection, turn it on and check for updates",
     }
-    needs_one_of: ClassVar[tuple[str, ...]] = ("running", "signatures_max_age", "products")
-    facts: ClassVar[tuple[str, ...]] = ("antivirus.running", "antivirus.signatures_at", "antivirus.product")
+    asks: ClassVar[Mapping[str, Ask]] = {
+        "running": Flag("antivirus.running", "the antivirus is not running"),
+        "realtime": Flag("antivirus.realtime", "the antivirus does not scan files when they are used"),
+        "signatures_max_age": Younger("antivirus.signatures_at", "the antivirus signatures were made"),
+        "engine": Version("antivirus.engine_version", "the antivirus engine"),
+        "signatures": Version("antivirus.signatures_version", "the version of the antivirus signatures"),
+        "products": OneOf("antivirus.product", "the antivirus"),
+    }
 
     check: Literal["antivirus"]
     running: Demanded | None = None
+    realtime: Demanded | None = None
     signatures_max_age: Duration | None = None
-    products: Annotated[list[Text], Field(min_length=1)] | None = None
-
-    def evaluate(self, posture: Posture, *, now: datetime) -> Outcome:
-        look = Examination(posture, now=now)
-        if self.running and look.flag("antivirus.running") is False:
-            look.fail("the antivirus is not running")
-        if self.signatures_max_age is not None:
-            look.younger(
-                "the antivirus signatures were made", look.moment("antivirus.signatures_at"), self.signatures_max_age
-            )
-        _one_of(look, "antivirus.product", self.products, "antivirus")
-        return look.outcome()
+    engine: Requirement | None = None
+    signatures: Requirement | None = None
+    products: Texts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Firewall(Check):
+class Firewall(Asking):
     """The firewall refuses what nobody asked for. `enabled` is about its effect, not about a service that runs."""
 
     default_fixes: ClassVar[Mapping[str, str]] = {
@@ -53,23 +50,22 @@ class Firewall(Check):
         "darwin": "open System Settings, Network, Firewall, and turn it on",
         "windows": "open Windows Security, Firewall & network protection, and turn it on for every network",
     }
-    needs_one_of: ClassVar[tuple[str, ...]] = ("enabled", "products")
-    facts: ClassVar[tuple[str, ...]] = ("firewall.enabled", "firewall.product")
+    asks: ClassVar[Mapping[str, Ask]] = {
+        "enabled": Flag(
+            "firewall.enabled", "the firewall is off: connections from outside are accepted unless a rule forbids them"
+        ),
+        "input_policy": OneOf("firewall.input_policy", "what the firewall does with a connection that no rule names"),
+        "products": OneOf("firewall.product", "the firewall"),
+    }
 
     check: Literal["firewall"]
     enabled: Demanded | None = None
-    products: Annotated[list[Text], Field(min_length=1)] | None = None
-
-    def evaluate(self, posture: Posture, *, now: datetime) -> Outcome:
-        look = Examination(posture, now=now)
-        if self.enabled and look.flag("firewall.enabled") is False:
-            look.fail("the firewall is off: connections from outside are accepted unless a rule forbids them")
-        _one_of(look, "firewall.product", self.products, "firewall")
-        return look.outcome()
+    input_policy: Annotated[list[Literal["drop"]], Field(min_length=1)] | None = None
+    products: Texts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class DiskEncryption(Check):
+class DiskEncryption(Asking):
     """The volumes that must be encrypted, through the whole chain beneath them."""
 
     default_fixes: ClassVar[Mapping[str, str]] = {
@@ -77,25 +73,34 @@ class DiskEncryption(Check):
         "darwin": "open System Settings, Privacy & Security, FileVault, and turn it on",
         "windows": "open Settings, Privacy & security, Device encryption or BitLocker, and turn it on",
     }
-    needs_one_of: ClassVar[tuple[str, ...]] = ("root", "home", "swap")
-    facts: ClassVar[tuple[str, ...]] = ("disk.root_encrypted", "disk.home_encrypted", "disk.swap_encrypted")
+    asks: ClassVar[Mapping[str, Ask]] = {
+        "root": Flag("disk.root_encrypted", "the root volume is not encrypted"),
+        "home": Flag("disk.home_encrypted", "the home volume is not encrypted"),
+        "swap": Flag("disk.swap_encrypted", "the swap volume is not encrypted"),
+        "chain": Matches("disk.chain", "the chain beneath the root volume"),
+    }
 
     check: Literal["disk-encryption"]
     root: Demanded | None = None
     home: Demanded | None = None
     swap: Demanded | None = None
-
-    def evaluate(self, posture: Posture, *, now: datetime) -> Outcome:
-        look = Examination(posture, now=now)
-        for volume, required in (("root", self.root), ("home", self.home), ("swap", self.swap)):
-            if required and look.flag(f"disk.{volume}_encrypted") is False:
-                look.fail(f"the {volume} volume is not encrypted")
-        return look.outcome()
+    chain: Pattern | None = None
 
 
-def _one_of(look: Examination, name: str, accepted: list[str] | None, what: str) -> None:
-    if accepted is None:
-        return
-    found = look.text(name)
-    if found is not None and found not in accepted:
-        look.fail(f"the {what} is {found}, and only {', '.join(sorted(accepted))} are accepted")
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class ScreenLock(Asking):
+    """A screen that nobody looks at locks itself, soon enough."""
+
+    default_fixes: ClassVar[Mapping[str, str]] = {
+        "linux": "lock the screen automatically: Settings, Privacy, Screen Lock",
+        "darwin": "open System Settings, Lock Screen, and require the password soon after the display is off",
+        "windows": "open Settings, Accounts, Sign-in options, and require a sign-in; set the screen saver to lock",
+    }
+    asks: ClassVar[Mapping[str, Ask]] = {
+        "enabled": Flag("screen.lock_enabled", "an idle screen does not lock"),
+        "max_delay": Within("screen.lock_delay", "an idle screen locks after {found}s"),
+    }
+
+    check: Literal["screen-lock"]
+    enabled: Demanded | None = None
+    max_delay: Duration | None = None

@@ -1,4 +1,4 @@
-"""Checks on the operating system: its version and its pending updates."""
+"""Checks on the operating system: its version, its support, its pending updates, how it starts."""
 
 from __future__ import annotations
 
@@ -9,14 +9,26 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from gateway.policy.checks.check import STRICT, Check, Count, Duration, Outcome, Requirement
+from agent.wire import Fact
+from gateway.policy.checks.ask import ALWAYS, Ask, Screen
+from gateway.policy.checks.asks import Ahead, AtMost, Empty, Flag, KernelVersion, Matches, OneOf, Version, Younger
+from gateway.policy.checks.check import STRICT, Asking, Count, Demanded, Duration, Leaf, Pattern, Requirement
 from gateway.policy.checks.examination import Examination
+from gateway.policy.checks.values import is_text
 from gateway.policy.model import Posture
 from gateway.policy.names import Text
 
+UPDATE = {
+    "linux": "install the pending updates: sudo apt update && sudo apt upgrade, or sudo dnf upgrade --refresh",
+    "darwin": "install the pending updates: sudo softwareupdate --install --all",
+    "windows": "open Settings, Windows Update, and install the pending updates",
+}
+Texts = Annotated[list[Text], Field(min_length=1)]
+"""A set of accepted texts."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class OsVersion(Check):
+class OsVersion(Leaf):
     """The version of the distribution, or of the family (`darwin`, `windows`) where there are no distributions.
 
     A system that `minimum` does not name fails: nobody has said that it is good enough.
@@ -27,56 +39,152 @@ class OsVersion(Check):
         "darwin": "open System Settings, General, Software Update, and upgrade to one of: $minimum",
         "windows": "open Settings, Windows Update, and upgrade to one of: $minimum",
     }
-
-    facts: ClassVar[tuple[str, ...]] = ("os.family", "os.distribution", "os.version")
-
     check: Literal["os-version"]
     minimum: Annotated[dict[Text, Requirement], Field(min_length=1)]
 
-    def evaluate(self, posture: Posture, *, now: datetime) -> Outcome:
-        look = Examination(posture, now=now)
-        family = look.text("os.family")
-        system = look.text("os.distribution") if family == "linux" else family
+    def reads(self) -> list[str]:
+        return ["os.distribution", "os.family", "os.version"]
+
+    def look(self, look: Examination) -> None:
+        look.values["minimum"] = ", ".join(f"{name} {self.minimum[name].text}" for name in sorted(self.minimum))
+        system = look.text("os.family")
+        if system == "linux":
+            system = look.text("os.distribution")
         required = self.minimum.get(system or "")
         if required is not None:
             look.version("os.version", required, f"the version of {system}")
         elif system is not None:
             look.fail(f"the system is {system}, and only {', '.join(sorted(self.minimum))} are accepted")
-        return look.outcome(minimum=", ".join(f"{name} {self.minimum[name].text}" for name in sorted(self.minimum)))
+
+    def quick(self) -> Screen:
+        minimum = dict(self.minimum)
+
+        def screen(facts: Mapping[str, Fact], _now: datetime, _posture: Posture) -> datetime | None:
+            system, version = facts.get("os.family"), facts.get("os.version")
+            if system is not None and system.absent is None and system.value == "linux":
+                system = facts.get("os.distribution")
+            if system is None or version is None or system.absent is not None or version.absent is not None:
+                return None
+            required = minimum.get(system.value) if is_text(system.value) else None
+            if required is None or not is_text(version.value):
+                return None
+            return ALWAYS if required.surely_met_by(version.value) else None
+
+        return screen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Patches(Check):
-    """Updates that wait to be installed, and the age of the lists that say so."""
+class OsSupport(Asking):
+    """The release still gets security updates, and will for `margin`. A release that no table knows fails."""
 
-    default_fixes: ClassVar[Mapping[str, str]] = {
-        "linux": "install the pending updates: sudo apt update && sudo apt upgrade, or sudo dnf upgrade --refresh",
-        "darwin": "install the pending updates: sudo softwareupdate --install --all",
-        "windows": "open Settings, Windows Update, and install the pending updates",
+    default_fixes: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("linux", "darwin", "windows"), "upgrade to a release of the system that still gets security updates"
+    )
+    asks: ClassVar[Mapping[str, Ask]] = {"margin": Ahead("os.support_ends_at", "the support of this release ends")}
+
+    check: Literal["os-support"]
+    margin: Duration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class System(Asking):
+    """Which system it is: release, edition, build, kernel, architecture. The kernel's version is the distribution's own."""
+
+    default_fixes: ClassVar[Mapping[str, str]] = UPDATE
+    asks: ClassVar[Mapping[str, Ask]] = {
+        "distributions": OneOf("os.distribution", "the system"),
+        "releases": OneOf("os.release", "the release of the system"),
+        "editions": OneOf("os.edition", "the edition of the system"),
+        "architectures": OneOf("os.architecture", "the architecture"),
+        "build": Version("os.build", "the build of the system"),
+        "kernel": KernelVersion("os.kernel", "the kernel"),
     }
-    needs_one_of: ClassVar[tuple[str, ...]] = ("security_pending", "pending", "lists_max_age")
-    facts: ClassVar[tuple[str, ...]] = ("patches.security_pending", "patches.pending", "patches.lists_updated_at")
+
+    check: Literal["system"]
+    distributions: Texts | None = None
+    releases: Texts | None = None
+    editions: Texts | None = None
+    architectures: Texts | None = None
+    build: Requirement | None = None
+    kernel: Requirement | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Patches(Asking):
+    """Updates that wait to be installed or to take effect, and the age of the lists that say so."""
+
+    default_fixes: ClassVar[Mapping[str, str]] = UPDATE
+    asks: ClassVar[Mapping[str, Ask]] = {
+        "security_pending": AtMost(
+            "patches.security_pending", "{found} security updates are pending, and {limit} are allowed"
+        ),
+        "pending": AtMost("patches.pending", "{found} updates are pending, and {limit} are allowed"),
+        "lists_max_age": Younger("patches.lists_updated_at", "the lists of updates were last renewed"),
+        "installed_max_age": Younger("patches.installed_at", "updates were last installed"),
+        "restarted": Flag("patches.reboot_required", "an update waits for a restart of the system", good=False),
+        "services_restarted": Empty("patches.services_to_restart", "these still run what an update has replaced"),
+        "automatic": Flag("patches.automatic", "security updates are not installed automatically"),
+    }
 
     check: Literal["patches"]
     security_pending: Count | None = None
     pending: Count | None = None
     lists_max_age: Duration | None = None
-
-    def evaluate(self, posture: Posture, *, now: datetime) -> Outcome:
-        look = Examination(posture, now=now)
-        security = _at_most(look, "patches.security_pending", self.security_pending, "security updates")
-        pending = _at_most(look, "patches.pending", self.pending, "updates")
-        if self.lists_max_age is not None:
-            look.younger(
-                "the lists of updates were last renewed", look.moment("patches.lists_updated_at"), self.lists_max_age
-            )
-        return look.outcome(security_pending=security, pending=pending)
+    installed_max_age: Duration | None = None
+    restarted: Demanded | None = None
+    services_restarted: Demanded | None = None
+    automatic: Demanded | None = None
 
 
-def _at_most(look: Examination, name: str, limit: int | None, what: str) -> int | None:
-    if limit is None:
-        return None
-    found = look.count(name)
-    if found is not None and found > limit:
-        look.fail(f"{found} {what} are pending, and {limit} are allowed")
-    return found
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Machine(Asking):
+    """Which machine it is, real or virtual, and when it started."""
+
+    default_fixes: ClassVar[Mapping[str, str]] = {}
+    asks: ClassVar[Mapping[str, Ask]] = {
+        "serials": OneOf("device.serial", "the serial number"),
+        "uuids": OneOf("device.uuid", "the UUID"),
+        "vendors": OneOf("device.vendor", "the vendor"),
+        "models": OneOf("device.model", "the model"),
+        "hostname": Matches("device.hostname", "the name of the machine"),
+        "virtual": OneOf("device.virtual", "the kind of virtual machine"),
+        "container": OneOf("device.container", "the kind of container"),
+        "started_max_age": Younger("device.booted_at", "the system was started"),
+    }
+
+    check: Literal["machine"]
+    serials: Texts | None = None
+    uuids: Texts | None = None
+    vendors: Texts | None = None
+    models: Texts | None = None
+    hostname: Pattern | None = None
+    virtual: Texts | None = None
+    container: Texts | None = None
+    started_max_age: Duration | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Boot(Asking):
+    """How the machine starts: nothing else than what its owner trusts."""
+
+    default_fixes: ClassVar[Mapping[str, str]] = {
+        "linux": "turn on Secure Boot in the firmware's setup; mokutil --sb-state shows it",
+        "darwin": "start in Recovery, open Startup Security Utility and choose Full Security; csrutil enable",
+        "windows": "turn on Secure Boot in the firmware's setup, and memory integrity in Windows Security, Device security",
+    }
+    asks: ClassVar[Mapping[str, Ask]] = {
+        "secure_boot": Flag("boot.secure_boot", "Secure Boot is off"),
+        "integrity_protection": Flag("boot.integrity_protection", "the integrity protection of the system is off"),
+        "tpm": Flag("boot.tpm_present", "there is no TPM"),
+        "tpm_version": Version("boot.tpm_version", "the version of the TPM"),
+        "firmware": OneOf("boot.firmware", "the firmware"),
+        "lockdown": OneOf("boot.lockdown", "the kernel's lockdown"),
+    }
+
+    check: Literal["boot"]
+    secure_boot: Demanded | None = None
+    integrity_protection: Demanded | None = None
+    tpm: Demanded | None = None
+    tpm_version: Requirement | None = None
+    firmware: Texts | None = None
+    lockdown: Annotated[list[Literal["none", "integrity", "confidentiality"]], Field(min_length=1)] | None = None

@@ -7,8 +7,7 @@ permits) stays outside, so that the native twin has nothing to decide either. Th
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from gateway.packet.checksum import Buffer
 from gateway.packet.offload import Frame
@@ -17,17 +16,15 @@ NAMES: Final = ("native", "python")
 """Best first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
-    """A train of `count` datagrams, all `segment` bytes long, the last at most that."""
+class Sealed(NamedTuple):
+    """A train of so many `datagrams`, all `segment` bytes long, the last at most that."""
 
     train: bytes
     segment: int
-    count: int
+    datagrams: int
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """What a train held. `authentic` has one entry per datagram; `keepalives` and `malformed` count authentic ones."""
 
     authentic: list[bool]

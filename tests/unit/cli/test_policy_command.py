@@ -92,7 +92,7 @@ def test_every_problem_is_printed_where_it_stands_with_what_is_allowed(
     assert status == 1
     assert out.splitlines() == [
         f"{file}:4:49: resources.wiki.ports.0: 'tcp/0' are not ports; {PORTS}",
-        f"{file}:8:25: checks.fw.enabeld: is not a key; allowed are otherwise, warn, grace, severity, fix, platforms, groups, devices, owner, link, check, enabled, products",
+        f"{file}:8:25: checks.fw.enabeld: is not a key; allowed are otherwise, warn, grace, severity, fix, platforms, groups, devices, tags, evidence, owner, link, check, enabled, input_policy, products",
         "2 problems",
     ]
 

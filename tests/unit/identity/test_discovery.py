@@ -10,15 +10,15 @@ import httpx2
 import pytest
 
 from gateway.errors import ProviderError
-from gateway.identity.discovery import MAXIMUM_AGE, REFRESH, RETRY, Discovery, Metadata
+from gateway.identity.discovery import MAXIMUM_AGE, REFRESH, RETRY, Discovery, Metadata, of_provider
 from gateway.identity.http import Egress
 from tests.sim.provider import ADDRESS, DISCOVERY, ISSUER, START, LoginDesk, Provider
 
 SECOND = timedelta(seconds=1)
 
 
-def discovery(provider: Provider, issuer: str = ISSUER) -> Discovery:
-    return Discovery(issuer, Egress(False, resolve=lambda _host, _port: [ADDRESS], wire=provider))
+def discovery(provider: Provider, issuer: str = ISSUER) -> Discovery[Metadata]:
+    return of_provider(issuer, Egress(False, resolve=lambda _host, _port: [ADDRESS], wire=provider))
 
 
 def unavailable(_request: httpx2.Request) -> httpx2.Response:

@@ -17,6 +17,7 @@ from gateway.policy.load import load_policy
 from gateway.settings import Settings
 from gateway.tunnel.control import DIRECTORY
 from gateway.tunnel.persistent import RECORDS
+from gateway.tunnel.timestamps import DEFAULT_FOLDER
 
 ROOT = Path(__file__).parents[3]
 VALIDATE = [Path(sys.executable).with_name("kubernetes-validate"), "--strict", "/dev/stdin"]
@@ -139,8 +140,12 @@ def test_nothing_in_the_pod_can_talk_to_the_api_server(manifests: Manifests) -> 
     assert manifests.of("ServiceAccount")["sallyport"]["automountServiceAccountToken"] is False
 
 
-def test_the_tunnel_sees_no_secret_no_state_and_no_policy_and_serve_no_tun(manifests: Manifests) -> None:
-    assert set(manifests.mounts("tunnel")) == {"control", "tun"}
+def test_the_tunnel_sees_no_secret_no_policy_and_of_the_state_its_own_folder_and_serve_no_tun(
+    manifests: Manifests,
+) -> None:
+    assert set(manifests.mounts("tunnel")) == {"control", "tun", "state"}
+    assert manifests.mounts("tunnel")["state"]["subPath"] == "tunnel"
+    assert manifests.mounts("tunnel")["state"]["mountPath"] == str(DEFAULT_FOLDER)
     assert {mount["name"] for mount in manifests.setup["volumeMounts"]} == {"control", "tun", "masquerade", "record"}
     assert manifests.setup["envFrom"] == manifests.containers["tunnel"]["envFrom"]
     assert "env" not in manifests.setup
@@ -162,7 +167,13 @@ def test_what_is_written_is_state_a_socket_and_nothing_else(manifests: Manifests
         for mount, how in manifests.mounts(name).items()
         if not how.get("readOnly")
     }
-    assert writable == {("serve", "state"), ("serve", "temporary"), ("tunnel", "control"), ("tunnel", "tun")}
+    assert writable == {
+        ("serve", "state"),
+        ("serve", "temporary"),
+        ("tunnel", "control"),
+        ("tunnel", "tun"),
+        ("tunnel", "state"),
+    }
 
 
 # --- true to the code ---

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from agent.wire import Fact
 from gateway.policy.checks import Check, Outcome
+from gateway.policy.checks.ask import Screen
+from gateway.policy.checks.examination import Least
 from gateway.policy.document import Grant
 from gateway.policy.engine import MAXIMUM_REPORT_AGE, decide
 from gateway.policy.model import REPORT, Decision, Finding, Posture, Subject
@@ -131,8 +135,17 @@ def test_reports_that_stop_coming_lead_to_the_tier_that_the_policy_names(more: s
 class Broken(Check):
     """A check with a mistake that shows only when it judges."""
 
-    def evaluate(self, posture: Posture, *, now: datetime) -> Outcome:
+    def reads(self) -> list[str]:
+        return []
+
+    def evaluate(self, posture: Posture, *, now: datetime, least: Least = None) -> Outcome:
         raise ZeroDivisionError
+
+    def screen(self, least: Least = None) -> Screen:
+        def broken(_facts: Mapping[str, Fact], _now: datetime, _posture: Posture) -> datetime | None:
+            raise ZeroDivisionError
+
+        return broken
 
 
 def test_a_kind_of_check_that_judges_nothing_cannot_be_made() -> None:
@@ -240,7 +253,11 @@ def test_the_last_tier_reaches_nothing() -> None:
 
 def test_the_last_tier_reaches_nothing_even_if_a_grant_names_it() -> None:
     grant = Grant(groups=["everyone"], tier="denied", resources=["wiki"])
-    assert replace(OFFICE, access=(grant,)).reachable(BOB, "denied") == ()
+    policy = replace(OFFICE, access=(grant,))
+    decision = decide(
+        policy, BOB, posture(disk__root_encrypted=False), now=NOW, failing_since={"banned": NOW - 7 * DAY}
+    )
+    assert (decision.tier, decision.resources, decision.permits) == ("denied", (), ())
 
 
 def test_nothing_is_granted_by_default() -> None:

@@ -19,7 +19,7 @@ access:
 checks:
   fw: {check: firewall, enabled: true, otherwise: limited}
 """
-KEYS = "policy, tiers, resources, access, checks, session, signals, limits"
+KEYS = "policy, include, tiers, resources, windows, networks, access, deny, checks, session, signals, limits"
 VERSIONS = 'allowed is a version in quotes such as "12" (meaning >= 12), ">= 12.5" or ">= 2.4, < 3"'
 NETWORKS = "allowed is CIDR without host bits, for example 10.20.0.0/24, 10.20.0.10/32 or 2001:db8::/64"
 PORTS = "allowed is for example tcp/443, udp/5000-5010, tcp, udp, icmp or icmpv6"
@@ -47,11 +47,11 @@ def test_the_document_that_the_tables_below_spoil_is_sound() -> None:
     [
         # unknown keys
         (GOOD + "chekcs: {}\n", f"9:1: chekcs: is not a key; allowed are {KEYS}"),
-        (but("enabled:", "enabeld:"), "8:25: checks.fw.enabeld: is not a key; allowed are otherwise, warn, grace, severity, fix, platforms, groups, devices, owner, link, check, enabled, products"),
-        (but("ports:", "port:"), "4:41: resources.wiki.port: is not a key; allowed are destinations, ports, max_age, acr_values"),
+        (but("enabled:", "enabeld:"), "8:25: checks.fw.enabeld: is not a key; allowed are otherwise, warn, grace, severity, fix, platforms, groups, devices, tags, evidence, owner, link, check, enabled, input_policy, products"),
+        (but("ports:", "port:"), "4:41: resources.wiki.port: is not a key; allowed are destinations, names, within, ports, max_age, acr_values"),
         (GOOD + "session: {leases: 60s}\n", "9:11: session.leases: is not a key; allowed are lease, max_duration, idle, reauthenticate, without_report, without_login, check_login, device_code"),
         (but("limited}", "limited, fix: {linus: x}}"), "8:66: checks.fw.fix.linus: is not a key; allowed are linux, darwin, windows"),
-        (but("enabled: true", "<<: {enabled: true}"), "8:25: checks.fw.<<: is not a key; allowed are otherwise, warn, grace, severity, fix, platforms, groups, devices, owner, link, check, enabled, products"),
+        (but("enabled: true", "<<: {enabled: true}"), "8:25: checks.fw.<<: is not a key; allowed are otherwise, warn, grace, severity, fix, platforms, groups, devices, tags, evidence, owner, link, check, enabled, input_policy, products"),
         # wrong types
         (but("[10.20.0.10/32]", "10.20.0.10/32"), "4:24: resources.wiki.destinations: must be a list"),
         (but("{destinations: [10.20.0.10/32], ports: [tcp/443]}", "10.20.0.10/32"), "4:9: resources.wiki: must be a mapping"),
@@ -94,16 +94,16 @@ def test_the_document_that_the_tables_below_spoil_is_sound() -> None:
         (but("otherwise: limited", "otherwise: full"), "8:51: checks.fw.otherwise: 'full' is no tier to fall to; allowed are limited, denied"),
         (GOOD + "session: {without_login: gone}\n", "9:26: session.without_login: 'gone' is no tier to fall to; allowed are limited, denied"),
         (GOOD + "signals: {high_risk: gone}\n", "9:22: signals.high_risk: 'gone' is no tier to fall to; allowed are limited, denied"),
-        (GOOD + "signals: {risk: limited}\n", "9:11: signals.risk: is not a key; allowed are credential_change, not_compliant, medium_risk, high_risk"),
+        (GOOD + "signals: {risk: limited}\n", "9:11: signals.risk: is not a key; allowed are credential_change, lower_assurance, not_compliant, medium_risk, high_risk"),
         (GOOD + "session: {check_login: 30s}\n", "9:10: session: has a check_login of 30s; allowed is 1m or more"),
         (but("ports: [tcp/443]", "max_age: 30s"), "4:9: resources.wiki: has a max_age of 30s; allowed is 1m or more"),
         (GOOD + "session: {without_report: gone}\n", "9:27: session.without_report: 'gone' is no tier to fall to; allowed are limited, denied"),
         (but("resources: [wiki]", "resources: [wikki]"), "6:50: access.0.resources.0: 'wikki' is no resource; allowed are wiki"),
-        (but("check: firewall", "check: firewal"), "8:15: checks.fw.check: 'firewal' is unknown; allowed are os-version, patches, antivirus, firewall, disk-encryption, report-age, agent-version, any-of, all-of, not"),
+        (but("check: firewall", "check: firewal"), "8:15: checks.fw.check: 'firewal' is unknown; allowed are os-version, os-support, system, patches, machine, boot, antivirus, firewall, disk-encryption, screen-lock, administrators, domain, processes, files, certificates, network, report-age, agent-version, agent-integrity, mdm, edr, seen, custom, expr, any-of, all-of, not"),
         (but("fw: {check", "report: {check"), "8:3: checks.report: is the name of the finding about missing reports; allowed is any other"),
         # what is missing
         (but("check: firewall, ", ""), "8:7: checks.fw: needs the key 'check'"),
-        (but("enabled: true, ", ""), "8:7: checks.fw: asks for nothing; it needs at least one of enabled, products"),
+        (but("enabled: true, ", ""), "8:7: checks.fw: asks for nothing; it needs at least one of enabled, input_policy, products"),
         (but("tier: full, ", ""), "6:5: access.0: needs the key tier"),
         (but("[everyone]", "[]"), "6:14: access.0.groups: has 0 entries; allowed are 1 or more"),
         (but("[full, limited, denied]", "[full]"), "2:8: tiers: has 1 entries; allowed are 2 or more"),
@@ -128,9 +128,9 @@ def test_the_document_that_the_tables_below_spoil_is_sound() -> None:
         (but("firewall, enabled: true", "any-of"), "8:7: checks.fw: needs the key of"),
         (but("firewall, enabled: true", "all-of, of: {check: firewall, enabled: true}"), "8:27: checks.fw.of: must be a list"),
         (but("firewall, enabled: true", "not, of: [{check: firewall, enabled: true}]"), "8:24: checks.fw.of: must be a mapping"),
-        (but("firewall, enabled: true", "not, of: {check: firewal}"), "8:32: checks.fw.of.check: 'firewal' is unknown; allowed are os-version, patches, antivirus, firewall, disk-encryption, report-age, agent-version, any-of, all-of, not"),
-        (but("firewall, enabled: true", "any-of, of: [{check: firewall}]"), "8:28: checks.fw.of.0: asks for nothing; it needs at least one of enabled, products"),
-        (but("firewall, enabled: true", "any-of, of: [{check: firewall, enabeld: true}]"), "8:46: checks.fw.of.0.enabeld: is not a key; allowed are fix, check, enabled, products"),
+        (but("firewall, enabled: true", "not, of: {check: firewal}"), "8:32: checks.fw.of.check: 'firewal' is unknown; allowed are os-version, os-support, system, patches, machine, boot, antivirus, firewall, disk-encryption, screen-lock, administrators, domain, processes, files, certificates, network, report-age, agent-version, agent-integrity, mdm, edr, seen, custom, expr, any-of, all-of, not"),
+        (but("firewall, enabled: true", "any-of, of: [{check: firewall}]"), "8:28: checks.fw.of.0: asks for nothing; it needs at least one of enabled, input_policy, products"),
+        (but("firewall, enabled: true", "any-of, of: [{check: firewall, enabeld: true}]"), "8:46: checks.fw.of.0.enabeld: is not a key; allowed are fix, evidence, check, enabled, input_policy, products"),
         (but("firewall, enabled: true", "any-of, of: [{check: firewall, enabled: true, fix: {linus: x}}]"), "8:67: checks.fw.of.0.fix.linus: is not a key; allowed are linux, darwin, windows"),
         (but("firewall, enabled: true", "any-of, of: [{check: firewall, enabled: true, otherwise: limited}]"), "8:28: checks.fw.of.0: has otherwise; that is allowed beside the outermost check only"),
         (but("firewall, enabled: true", "not, of: {check: firewall, enabled: true, grace: 3d, platforms: [linux]}"), "8:24: checks.fw.of: has grace, platforms; that is allowed beside the outermost check only"),

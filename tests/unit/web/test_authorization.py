@@ -20,9 +20,11 @@ from gateway.store.engine import reading
 from gateway.web.app import OPERATIONS, make_app
 from gateway.web.login import ADMIN_COOKIE, LOGIN_COOKIE
 from gateway.web.operations import Operation, Proof
+from gateway.web.security_events import SET
 from tests.sim.asgi import Answered, ask
 from tests.sim.gateway import FULL, Device, World
 from tests.sim.provider import Provider, Signer, jws
+from tests.sim.transmitter import CAEP, PUSH_SECRET, SimulatedTransmitter
 
 FORM = "application/x-www-form-urlencoded"
 NOBODYS = "a stranger's key"
@@ -34,6 +36,8 @@ CALLERS = (
     "the browser that began",
     "the provider",
     "another provider",
+    "the transmitter",
+    "another transmitter",
     "an administrator's browser",
     "an administrator's page",
     "an expired administrator",
@@ -46,6 +50,7 @@ MAY: Mapping[Proof, set[str]] = {
     Proof.DEVICE: {"the device", "another device"},
     Proof.OWNER: {"the device"},
     Proof.PROVIDER: {"the provider"},
+    Proof.TRANSMITTER: {"the transmitter"},
     Proof.BROWSER: {"the browser that began"},
     Proof.ADMINISTRATOR: {
         "an administrator's browser",
@@ -62,6 +67,7 @@ class Stage:
 
     world: World
     provider: Provider
+    transmitter: SimulatedTransmitter
     devices: dict[str, Device]
     enrolment: str
     code: str
@@ -100,10 +106,15 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 def built(folder: Path) -> Iterator[Stage]:
     world, provider = World(folder), Provider()
     world.use_provider(provider)
+    transmitter = SimulatedTransmitter()
+    receiver = transmitter.receiver(world.engine)
+    world.deployment = replace(world.deployment, receiver=receiver)
+    receiver.ensure(now=world.clock.time)
+    world.browser = world.new_browser()
     world.tick()
     expired = admitted(world, provider)
     world.clock.time += administrators.LIFETIME
-    provider.now = world.clock.time
+    provider.now = transmitter.now = world.clock.time
     devices = {name: Device(world, name) for name in DEVICES}
     for name, device in devices.items():
         if name != NOBODYS:
@@ -117,7 +128,7 @@ def built(folder: Path) -> Iterator[Stage]:
     cookie = admitted(world, provider)
     world.browser = world.new_browser()
     query = provider.authorize(world.browser.get("/login/admin").headers["location"], "carol")
-    stage = Stage(world, provider, devices, name, bound.headers["location"].partition("code=")[2], query)
+    stage = Stage(world, provider, transmitter, devices, name, bound.headers["location"].partition("code=")[2], query)
     stage.cookies = {"began": world.browser.cookies[LOGIN_COOKIE], "administrator": cookie, "expired": expired}
     yield stage
     world.close()
@@ -163,6 +174,8 @@ HEADERS: Mapping[str, Callable[[Stage, Operation], dict[str, str]]] = {
     "the browser that began": cookie("began", LOGIN_COOKIE),
     "the provider": nothing,
     "another provider": nothing,
+    "the transmitter": lambda *_: {"authorization": f"Bearer {PUSH_SECRET}"},
+    "another transmitter": lambda *_: {"authorization": "Bearer of another stream"},
     "an administrator's browser": cookie("administrator"),
     "an administrator's page": page("administrator", "administrator"),
     "an expired administrator": page("expired", "expired"),
@@ -215,11 +228,23 @@ def logout_token(stage: Stage, operation: Operation, caller: str) -> bytes:
     return b"logout_token=x"
 
 
+def event(stage: Stage, operation: Operation, caller: str) -> bytes:
+    about = {"format": "iss_sub", "iss": stage.provider.issuer, "sub": "sub-alice"}
+    draft = stage.transmitter.event(f"{CAEP}session-revoked", about)
+    signer = draft.signer if caller in ("the transmitter", "another transmitter") else Signer("other")
+    return jws(draft.header, draft.claims, signer.sign).encode()
+
+
+def change(stage: Stage, operation: Operation, caller: str) -> bytes:
+    return b'{"status": "paused"}' if operation.path.endswith("/status") else b'{"reason": "lost"}'
+
+
 BODIES: Mapping[str | None, Callable[[Stage, Operation, str], bytes]] = {
     None: lambda *_: b"",
     wire.JOSE: signed,
     FORM: logout_token,
-    "application/json": lambda *_: b'{"reason": "lost"}',
+    SET: event,
+    "application/json": change,
 }
 
 

@@ -276,3 +276,145 @@ def test_a_peer_without_permits_is_never_answered():
     world.send(client, udp4("10.0.0.99", "10.0.0.2"))
     world.send(gateway, udp4("10.0.0.2", "10.9.9.9"))
     assert client.received == gateway.received == []
+
+
+POOL, GATEWAY = ip_network("10.0.0.0/24"), ip_network("10.0.0.2/32")
+
+
+def guarded(*texts):
+    """A gateway whose own address and pool are guarded, with these permits; a second client is in the pool."""
+    world, client, gateway = pair()
+    change(world, client, gateway, allowed_ips=(ip_network("10.0.0.0/8"),))
+    gateway.interface.guard([POOL, GATEWAY])
+    permit(world, gateway, client, tuple(map(Permit.parse, texts)))
+    return world, client, gateway
+
+
+@pytest.mark.parametrize("wide", ["0.0.0.0/0", "10.0.0.0/8", "10.0.0.0/23 tcp"])
+@pytest.mark.parametrize("destination", ["10.0.0.2", "10.0.0.3"], ids=["the-gateway", "another-peer"])
+def test_a_wide_permit_means_neither_the_gateway_itself_nor_another_peer(wide, destination):
+    world, client, gateway = guarded(wide)
+    world.send(client, tcp("10.0.0.1", destination))
+    assert gateway.received == []
+    world.send(client, tcp("10.0.0.1", "10.0.1.7"))
+    assert len(gateway.received) == 1, "what lies outside is reached"
+
+
+def test_the_pool_is_named_by_its_network_and_the_gateway_by_its_address_alone():
+    world, client, gateway = guarded("10.0.0.0/24")
+    world.send(client, tcp("10.0.0.1", "10.0.0.3"))
+    world.send(client, tcp("10.0.0.1", "10.0.0.2"))
+    assert len(gateway.received) == 1
+    permit(world, gateway, client, (Permit.parse("10.0.0.2/32 tcp/443"),))
+    world.send(client, tcp("10.0.0.1", "10.0.0.2"))
+    assert len(gateway.received) == 2
+
+
+def test_an_address_that_the_host_gets_later_is_guarded_from_the_next_packet_on():
+    world, client, gateway = guarded("10.0.0.0/8")
+    packet = tcp("10.0.0.1", "10.5.5.5", b"data")
+    world.send(client, packet)
+    assert gateway.received == [packet]
+    gateway.interface.guard([POOL, GATEWAY, ip_network("10.5.5.5/32")])
+    world.send(client, packet)
+    assert [p for p in gateway.received if not p[33] & 0x04] == [packet], "the established flow is cut"
+
+
+def test_a_peer_without_permits_knows_no_guard():
+    world, client, gateway = pair()
+    gateway.interface.guard([POOL, GATEWAY])
+    world.send(client, WIKI)
+    assert gateway.received == [WIKI]
+
+
+def with_options(packet, options):
+    """The packet with IPv4 options in its header."""
+    header = bytearray(packet[:20] + options)
+    header[0] = 0x40 | (20 + len(options)) // 4
+    header[2:4] = (len(packet) + len(options)).to_bytes(2, "big")
+    return bytes(header) + packet[20:]
+
+
+LOOSE, STRICT = (bytes([kind, 7, 4, 10, 9, 9, 9, 0]) for kind in (131, 137))
+
+
+@pytest.mark.parametrize("options", [LOOSE, STRICT, b"\1\1" + LOOSE[:7] + b"\0\0\0", b"\x44\1\0\0"])
+def test_a_source_route_does_not_lead_past_the_permits(options):
+    world, client, gateway = pair()
+    permit(world, gateway, client, WIKI_ONLY)
+    world.send(client, with_options(WIKI, options))
+    assert gateway.received == []
+    assert gateway.interface.drops[Drop.NOT_PERMITTED] == 1
+
+
+def test_other_options_pass():
+    world, client, gateway = pair()
+    permit(world, gateway, client, WIKI_ONLY)
+    packet = with_options(WIKI, b"\x94\4\0\0")  # router alert
+    world.send(client, packet)
+    assert gateway.received == [packet]
+
+
+@pytest.mark.parametrize(("left", "passes"), [(1, False), (0, True)])
+def test_a_routing_header_with_stops_left_does_not_lead_past_the_permits(left, passes):
+    world, client, gateway = pair()
+    permit(world, gateway, client, (Permit.parse("fd00::2/128 udp/80"),))
+    inner = udp6("fd00::1", "fd00::2", dport=80)
+    header = bytes([17, 2, 0, left, 0, 0, 0, 0]) + bytes(16)
+    packet = bytearray(inner[:40] + header + inner[40:])
+    packet[6] = 43
+    packet[4:6] = (len(packet) - 40).to_bytes(2, "big")
+    world.send(client, bytes(packet))
+    assert (len(data(gateway)) == 1) is passes
+
+
+def fragment(packet, offset, more, identification=7):
+    changed = bytearray(packet)
+    changed[4:6] = identification.to_bytes(2, "big")
+    changed[6:8] = (offset // 8 | (0x2000 if more else 0)).to_bytes(2, "big")
+    return bytes(changed)
+
+
+def smuggle(world, node, packet):
+    """Send what our own end would refuse: a peer may run any program."""
+    (peer,) = node.interface._state.peers.values()
+    node.interface._transport._seal(peer, PLAIN + packet, now=world.now)
+    world.settle()
+
+
+@pytest.mark.parametrize("offset", [8, 16])
+def test_a_fragment_cannot_overwrite_the_ports_that_were_judged(offset):
+    """RFC 1858 section 4.2."""
+    world, client, gateway = pair()
+    permit(world, gateway, client, (HTTPS,))
+    world.send(client, fragment(THERE, 0, more=True))
+    smuggle(world, client, fragment(THERE, offset, more=False))
+    assert len(gateway.received) == 1
+    assert gateway.interface.drops[Drop.MALFORMED_PACKET] == 1
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_fragment_with_a_forged_source_is_dropped(version):
+    world, client, gateway = pair()
+    packet = fragment(udp4("10.0.0.99", "10.0.0.2"), 64, more=False)
+    if version == 6:
+        inner = udp6("fd00::99", "fd00::2")
+        packet = bytearray(inner[:40] + bytes([17, 0, 0, 64, 0, 0, 0, 7]) + inner[40:])
+        packet[6] = 44
+        packet[4:6] = (len(packet) - 40).to_bytes(2, "big")
+    world.send(client, bytes(packet))
+    assert gateway.received == []
+    assert gateway.interface.drops[Drop.SOURCE_NOT_ALLOWED] == 1
+
+
+def test_a_datagram_of_ours_that_comes_back_into_the_tunnel_is_dropped():
+    """A default route through the tunnel that also holds for the endpoint: without this it would grow and double."""
+    world, client, gateway = pair()
+    change(world, client, gateway, allowed_ips=(ip_network("0.0.0.0/0"),))
+    address, port = gateway.address
+    world.send(client, udp4("10.0.0.1", address, bytes(100), dport=port))
+    world.send(client, fragment(udp4("10.0.0.1", address, bytes(100)), 1400, more=False))
+    assert gateway.received == []
+    assert client.interface.drops[Drop.ROUTING_LOOP] == 2
+    world.send(client, udp4("10.0.0.1", address, bytes(100), dport=53))
+    assert client.interface.drops[Drop.ROUTING_LOOP] == 2, "another service at the endpoint's address is none"

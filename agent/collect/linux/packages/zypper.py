@@ -8,11 +8,15 @@ from typing import Final
 from agent.collect.linux.packages import NICE, SLOW, Manager, Waiting, lines
 from agent.collect.reading import Unreadable, command, file
 
-ZYPPER: Final = ("zypper", "--non-interactive", "--no-refresh", "--quiet")
+ZYPPER: Final = ("zypper", "--non-interactive", "--no-refresh")
+"""Not --quiet: that hides the sentence which says that nothing waits."""
 NOTHING: Final = ("No updates found.", "No matching updates found.")
 TIMERS: Final = ("os-update.timer", "transactional-update.timer")
 _RULE = re.compile(r"-+(\+-+)+")
-_REMARK = re.compile(r"(Loading|Reading|Warning|Note|Repository '|Refreshing|The following|Retrieving)\b.*|\s*")
+_REMARK = re.compile(
+    r"(Loading|Reading|Warning|Note|Refreshing|Retrieving|Considering|Found)\b.*|\d+ patch(es)? (needed|optional).*"
+)
+_COUNT = re.compile(r"^\d+ patch(?:es)? needed \((?P<security>\d+) security patch(?:es)?\)", re.MULTILINE)
 
 
 def _waiting() -> Waiting:
@@ -23,9 +27,13 @@ def _waiting() -> Waiting:
 
 
 def security_patches(said: str) -> int:
-    """Count the security patches that are needed. Raises Unreadable."""
+    """Count the security patches that are needed. Raises Unreadable unless zypper's own sum is the same."""
     rows = parse_table(said, "Category")
-    return sum(row.get("Category") == "security" and row.get("Status", "needed") == "needed" for row in rows)
+    found = sum(row["Category"] == "security" and row.get("Status", "needed") == "needed" for row in rows)
+    told = _COUNT.search(said)
+    if found != (int(told["security"]) if told else 0):
+        raise Unreadable("zypper list-patches lists another number than it counts")
+    return found
 
 
 def parse_table(said: str, column: str) -> list[dict[str, str]]:
@@ -39,8 +47,8 @@ def parse_table(said: str, column: str) -> list[dict[str, str]]:
             told = True
         elif len(cells) > 2 and column in cells:
             heading, told = cells, True
-        elif heading and len(cells) == len(heading):
-            found.append(dict(zip(heading, cells, strict=True)))
+        elif heading and len(cells) >= len(heading):  # a summary may have bars of its own
+            found.append(dict(zip(heading, cells, strict=False)))
         elif not (_RULE.fullmatch(line.strip()) or _REMARK.fullmatch(line)):
             raise Unreadable("zypper gave a line in another form")
     if not told:
