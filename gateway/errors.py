@@ -3,6 +3,7 @@
     GatewayError                 something a person can act on; the text says what to do next
     ├── SettingsError            a SALLYPORT_* setting is missing or wrong
     ├── PolicyError              a policy file does not hold; carries file, line and what is allowed
+    ├── PolicyRefused            a policy holds, and is not applied: signature, order, lock-out, limits
     ├── HostError                the machine lacks something: TUN, privilege, a free port
     ├── TunnelError              the tunnel process refused a change or cannot be reached
     ├── StoreError               the database cannot be used as it is
@@ -54,6 +55,10 @@ class PolicyError(GatewayError):
         self.problems = problems
 
 
+class PolicyRefused(GatewayError):
+    """A sound policy is not applied; the one before it stays."""
+
+
 class HostError(GatewayError):
     """The machine lacks something that the command needs."""
 
@@ -74,13 +79,14 @@ class Refused(GatewayError):
     """A request that is answered with a problem document (RFC 9457).
 
     `code` is a constant, machine-readable name of the reason, for example `report-replayed`; `extra` are
-    further members of the problem document.
+    further members of the problem document, `headers` those of the answer, which say how to ask instead.
     """
 
     def __init__(self, code: str, text: str, **extra: object) -> None:
         super().__init__(text)
         self.code = code
         self.extra = extra
+        self.headers: dict[str, str] = {}
 
 
 class Malformed(Refused):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,16 +16,18 @@ import structlog
 from sqlmodel import Session, col, select
 
 from agent.wire import Fact
-from gateway.access import audit, history, signals, verdicts
+from gateway.access import audit, breaker, devices, history, signals, verdicts
 from gateway.access.addresses import release
 from gateway.access.audit import GATEWAY, Event
 from gateway.access.identifiers import Entropy, is_identifier, new_identifier
+from gateway.access.ratchet import Turn
 from gateway.errors import Conflict, NotFound, Unauthenticated
-from gateway.identity.device import VerifiedReport
+from gateway.identity.device import VerifiedDeviceClaims, VerifiedReport
 from gateway.policy import record
-from gateway.policy.model import Posture, Signal, Subject
+from gateway.policy.model import Decision, Posture, Signal, Subject
 from gateway.policy.policy import Policy
 from gateway.policy.question import Question
+from gateway.policy.stage import Budget, InForce, ruling
 from gateway.store import tables
 
 log = structlog.get_logger()
@@ -42,6 +45,7 @@ class EndReason(enum.StrEnum):
     KILLED = "killed"
     LOGGED_OUT = "logged-out"
     REVOKED = "revoked"
+    DEVICE_REVOKED = "device-revoked"
     LOGIN_REFUSED = "login-refused"
     BROKEN = "record-broken"
 
@@ -50,19 +54,27 @@ NEVER = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
 """Of a session of before it was kept."""
 
 
-def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: Entropy) -> tables.Session:
-    """Open a session by the device's latest login; the session that it had ends.
+def begin(
+    db: Session, rules: Policy | InForce, opening: VerifiedDeviceClaims, *, now: datetime, entropy: Entropy
+) -> tuple[tables.Session, str]:
+    """Open a session by the device's latest login; the session that it had ends. Gives it and the next nonce.
 
-    The tier is that of a device that has not reported. Raises Unauthenticated `login-required` without a login.
+    The tier is that of a device that has not reported. Raises Unauthenticated `login-required` without a login, Forked when
+    the device has a double.
     """
+    device = opening.device
+    row = devices.approved(db, device)
+    _, nonce = devices.take_turn(row, opening.claims.get("nonce"), said_at=opening.issued_at, entropy=entropy)
     login = _fresh_login(db, device, now=now)
+    policy = ruling(rules).of(device, login.groups)
     before = live_session(db, device)
     if before is not None:
         end(db, before, EndReason.REPLACED, now=now)
         db.flush()  # `live_device` is UNIQUE: the old row lets go before the new one takes it
-    standing = signals.against(db, login)
+    said = signals.against(db, login)
     known = _failing_since(db.get(tables.Posture, device))
-    asked = Question(_subject(login, device, standing), None, now, known)
+    subject = replace(_subject(login, device, said), copied_since=row.quarantined_at)
+    asked = Question(subject, None, now, known)
     decision = asked.answered(policy)
     expires_at = _expires_at(policy, login, now)
     session = tables.Session(
@@ -76,10 +88,9 @@ def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: E
         expires_at=expires_at,
         active_at=now,
         lease_until=min(now + policy.session.lease, expires_at),
-        nonce=new_identifier(entropy),
         authenticated_at=login.authenticated_at,
         acr=login.acr,
-        signals=standing,
+        signals=said,
         **verdicts.kept(decision, policy),
     )
     session.due_at = _due(session, policy)
@@ -88,49 +99,65 @@ def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: E
     history.write(db, session, asked, decision, None)
     told = {"device": device, "session": session.id, "tier": session.tier, "trace": session.trace}
     audit.record(db, Event.SESSION_BEGAN, now=now, actor=login.user, **told)
-    return session
+    return session, nonce
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A report that was accepted: its session, which has ended if it is denied, the nonce for what the device signs next,
+    and whether the tunnel and the event stream have to be told at once."""
+
+    session: tables.Session
+    nonce: str
+    changed: bool
 
 
 def report(
-    db: Session, policy: Policy, device: str, report: VerifiedReport, *, now: datetime, entropy: Entropy
-) -> tables.Session:
-    """Judge a report and renew the lease. The caller looks at `ended_at`: a denied session ends here.
+    db: Session, rules: Policy | InForce, device: str, report: VerifiedReport, *, now: datetime, entropy: Entropy
+) -> Accepted:
+    """Judge a report and renew the lease.
 
-    Raises Conflict `report-out-of-order` unless it carries the latest nonce and the next sequence number.
+    Raises Conflict when it does not come in turn, and Forked when the device has a double.
     """
     said = report.report
-    session = own(db, said.session, device, now=now)
-    if (said.sequence, said.nonce) != (session.sequence + 1, session.nonce):
-        raise Conflict(
-            "report-out-of-order",
-            f"the next report has sequence {session.sequence + 1} and the nonce of the last answer",
-            nonce=session.nonce,
-            sequence=session.sequence,
-        )
-    session.sequence = said.sequence
-    session.nonce = new_identifier(entropy)
+    row, session = devices.enrolled(db, device), _of(db, said.session, device)
+    watched = row.nonce is not None and row.quarantined_at is None
+    turn, nonce = devices.take_turn(row, said.nonce, said_at=report.issued_at, entropy=entropy)
+    known = _reach(_living(session, now=now))
+    expected = session.sequence if turn is Turn.AGAIN else session.sequence + 1
+    if watched and said.sequence != expected:
+        raise Conflict("report-out-of-order", f"the next report has the sequence {expected}, not {said.sequence}")
+    policy = ruling(rules).of(device, session.groups)
+    session.sequence = expected
     session.lease_until = min(now + policy.session.lease, session.expires_at)
     posture = Posture(said.facts, datetime.fromtimestamp(said.issued_at, UTC), now)
     changed = _keep_posture(db, session, posture)
-    judge(db, policy, session, posture, now=now, changed=changed)
-    return session
+    judge(db, rules, session, posture, now=now, changed=changed)
+    return Accepted(session, nonce, session.ended_at is not None or _reach(session) != known)
 
 
-def renew(db: Session, policy: Policy, login: tables.Login, *, now: datetime) -> tables.Session | None:
+def _reach(session: tables.Session) -> tuple[Any, ...]:
+    return session.permits, session.rate, session.tier, session.findings, session.resources
+
+
+def renew(db: Session, rules: Policy | InForce, login: tables.Login, *, now: datetime) -> tables.Session | None:
     """Have the live session of the login's device go on by this login, in its tunnel. None: the device has no session."""
     session = live_session(db, login.device)
     if session is None:
         return None
     session.login, session.user = login.id, login.user
+    policy = ruling(rules).of(session.device, login.groups)
     session.expires_at = _expires_at(policy, login, session.started_at)
     audit.record(
         db, Event.SESSION_RENEWED, now=now, actor=login.user, device=login.device, session=session.id, acr=login.acr
     )
-    rejudge(db, policy, session, login, now=now)
+    rejudge(db, rules, session, login, now=now)
     return session
 
 
-def rejudge(db: Session, policy: Policy, session: tables.Session, login: tables.Login, *, now: datetime) -> bool:
+def rejudge(
+    db: Session, rules: Policy | InForce, session: tables.Session, login: tables.Login, *, now: datetime
+) -> bool:
     """Decide again, by what is known of the login now. Says whether the verdict has changed.
 
     A row that does not hold what it should is worth no access.
@@ -138,7 +165,7 @@ def rejudge(db: Session, policy: Policy, session: tables.Session, login: tables.
     session.groups, session.authenticated_at, session.acr = list(login.groups), login.authenticated_at, login.acr
     session.signals = signals.against(db, login)
     try:
-        return judge(db, policy, session, latest_posture(db, session), now=now)
+        return judge(db, rules, session, latest_posture(db, session), now=now)
     except (ValueError, TypeError, KeyError, AttributeError):
         end(db, session, EndReason.BROKEN, now=now)
         return True
@@ -146,7 +173,7 @@ def rejudge(db: Session, policy: Policy, session: tables.Session, login: tables.
 
 def judge(
     db: Session,
-    policy: Policy,
+    rules: Policy | InForce,
     session: tables.Session,
     posture: Posture | None,
     *,
@@ -157,9 +184,10 @@ def judge(
 
     `changed` are the facts that are news since the last decision.
     """
+    policy = ruling(rules).of(session.device, session.groups)
     before = _told(session)
     failing = _failing(session.findings)
-    _judge(db, policy, session, posture, now=now, changed=changed or {})
+    _judge(db, policy, ruling(rules).budget, session, posture, now=now, changed=changed or {})
     if session.tier != before[0] or _failing(session.findings) != failing:
         _record_change(db, policy, session, before[0], now=now)
     if session.tier == policy.denied:
@@ -199,9 +227,17 @@ def kill(db: Session, session: str, *, by: str, reason: str, now: datetime) -> t
 
 def own(db: Session, session: str, device: str, *, now: datetime) -> tables.Session:
     """Give the live session of this device by its name. Raises NotFound, or Conflict `session-ended` with the reason."""
+    return _living(_of(db, session, device), now=now)
+
+
+def _of(db: Session, session: str, device: str) -> tables.Session:
     found = _find(db, session)
     if found.device != device:
         raise NotFound("session-unknown", "there is no such session of this device")
+    return found
+
+
+def _living(found: tables.Session, *, now: datetime) -> tables.Session:
     if found.ended_at is not None or found.lease_until <= now or found.expires_at <= now:
         why = found.end_reason or EndReason.SILENT.value
         raise Conflict("session-ended", f"the session has ended ({why}); open a new one", reason=why)
@@ -236,10 +272,15 @@ def posture_of(session: tables.Session, row: tables.Posture | None) -> Posture |
 
 
 def question(
-    session: tables.Session, posture: Posture | None, row: tables.Posture | None, *, now: datetime
+    session: tables.Session,
+    posture: Posture | None,
+    row: tables.Posture | None,
+    *,
+    copied_since: datetime | None,
+    now: datetime,
 ) -> Question:
     """Put together what is decided about a live session: by `judge`, and by whoever wants to know what it would decide."""
-    subject = _subject(session, session.device, session.signals)
+    subject = replace(_subject(session, session.device, session.signals), copied_since=copied_since)
     return Question(subject, posture, now, _failing_since(row))
 
 
@@ -288,6 +329,7 @@ def _logins(db: Session, device: str) -> list[tables.Login]:
 def _judge(
     db: Session,
     policy: Policy,
+    budget: Budget | None,
     session: tables.Session,
     posture: Posture | None,
     *,
@@ -295,16 +337,33 @@ def _judge(
     changed: tables.Members,
 ) -> None:
     row = db.get(tables.Posture, session.device)
-    asked = question(session, posture, row, now=now)
+    device = db.get(tables.Device, session.device)
+    asked = question(session, posture, row, copied_since=device.quarantined_at if device else None, now=now)
     decision = asked.answered(policy)
-    before = verdicts.seen(session)
-    session.sqlmodel_update(verdicts.kept(decision, policy))
-    if record.worth_a_row(changed) or verdicts.seen(session) != before:
+    before = (*verdicts.seen(session), session.held_by)
+    hold = breaker.holding(db, policy, budget, session, decision, now=now)
+    if hold is not None:
+        _keep_from(db, session, decision, hold, now=now)
+    else:
+        if session.held_by is not None:
+            breaker.let_go(db, session, now=now)
+        session.sqlmodel_update(verdicts.kept(decision, policy))
+    if record.worth_a_row(changed) or (*verdicts.seen(session), session.held_by) != before:
         known = row.facts if row is not None and posture is not None else {}
         history.write(db, session, asked, decision, {**record.volatile(known), **changed})
     session.due_at = _due(session, policy)
     if row is not None:
         row.failing_since = {check: since.timestamp() for check, since in decision.failing_since.items()}
+
+
+def _keep_from(db: Session, session: tables.Session, decision: Decision, hold: tables.Hold, *, now: datetime) -> None:
+    """Leave the session its verdict, until the breaker lets go or time could change the decision."""
+    if session.held_by != hold.number:
+        session.held_by = hold.number
+        who = {"device": session.device, "session": session.id}
+        told = {"hold": hold.number, "cause": hold.cause, "tier": session.tier, "instead": decision.tier}
+        audit.record(db, Event.SESSION_HELD, now=now, actor=GATEWAY, **who, **told)  # type: ignore[arg-type]
+    session.valid_until = decision.valid_until
 
 
 def _failing_since(row: tables.Posture | None) -> dict[str, datetime]:

@@ -13,7 +13,21 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import GatewayError
-from gateway.web import admin, agent_api, background, events, health, login, logout, openapi, problems, security_events
+from gateway.web import (
+    admin,
+    admin_devices,
+    agent_api,
+    background,
+    bearer,
+    breaker,
+    events,
+    health,
+    login,
+    logout,
+    openapi,
+    problems,
+    security_events,
+)
 from gateway.web.deployment import Deployment
 from gateway.web.operations import Operation, Proof
 
@@ -27,11 +41,14 @@ HEADERS = {
 
 DESCRIBED = (
     *agent_api.OPERATIONS,
+    *bearer.OPERATIONS,
     *events.OPERATIONS,
     *login.OPERATIONS,
     *logout.OPERATIONS,
     *security_events.OPERATIONS,
     *admin.OPERATIONS,
+    *admin_devices.OPERATIONS,
+    *breaker.OPERATIONS,
     *health.OPERATIONS,
 )
 OPERATIONS = (

@@ -9,14 +9,20 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Engine
 
+from gateway.access.administrators import Management
 from gateway.access.credentials import TunnelEnd
+from gateway.access.devices import Admission
 from gateway.access.enforcement import Enforcement
 from gateway.access.event_stream import Receiver
 from gateway.access.identifiers import Entropy
+from gateway.access.policies import Applied
 from gateway.errors import TunnelError
 from gateway.identity import sealing
 from gateway.identity.providers import Providers
+from gateway.identity.tokens import Mint
 from gateway.policy.policy import Policy
+from gateway.policy.stage import Budget, InForce
+from gateway.store import tables
 from gateway.web.clock import Clock
 from gateway.web.notices import Notices
 
@@ -41,10 +47,11 @@ class ProviderCheck:
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """What a request may need. `cookie_key` seals the login state, 32 bytes; `history` is how long decisions are kept;
-    `receiver` takes security events, where there is a transmitter."""
+    `receiver` takes security events, where there is a transmitter. `policy` is that of the folder; what decides is
+    `in_force`."""
 
     public_url: str
-    admin_group: str
+    management: Management
     engine: Engine
     policy: Policy
     providers: Providers
@@ -52,10 +59,13 @@ class Deployment:
     enforcement: Enforcement
     tunnel_end: TunnelEnd
     cookie_key: bytes
+    mint: Mint
     clock: Clock
     entropy: Entropy
+    admission: Admission = field(default_factory=Admission)
     receiver: Receiver | None = None
     history: timedelta = timedelta(days=90)
+    applied: Applied = field(default_factory=lambda: Applied({}, Budget()))
     notices: Notices = field(default_factory=Notices)
 
     def seal(self, secret: str) -> str:
@@ -65,6 +75,15 @@ class Deployment:
     def unseal(self, sealed: str) -> str:
         """Give back what `seal` took. Raises ValueError."""
         return sealing.unseal(sealed, self.cookie_key, PROVIDER_TOKEN).decode()
+
+    @property
+    def in_force(self) -> InForce:
+        """The policy that was applied last, or that of the folder while none was."""
+        return self.applied.current or InForce(self.policy, budget=self.applied.budget)
+
+    def lease_of(self, session: tables.Session) -> timedelta:
+        """How long the session's policy lets it be silent."""
+        return self.in_force.of(session.device, session.groups).session.lease
 
     def follow(self, sessions: Iterable[str], *, now: datetime) -> bool:
         """Make tunnel and event streams follow what was committed. Says whether the tunnel did; it is retried."""

@@ -78,7 +78,7 @@ def callback(gateway: Deployment, request: Request, _body: bytes) -> Response:
     try:
         provider = gateway.providers.named(state.provider)
         login = provider.party.finish(request.query_params, state, now=now)
-        answer = _finish(gateway, provider, login, now=now)
+        answer = _finish(gateway, provider, login, request.cookies.get(ADMIN_COOKIE), now=now)
     except Refused as refused:
         if refused.code == ANOTHER_LOGIN:  # anybody can send a browser here: that must not end the login it has begun
             raise
@@ -132,18 +132,20 @@ def _to_provider(
     hint: str | None = None,
     demand: Demand = NOTHING,
 ) -> Response:
-    lasting = gateway.policy.session.check_login is not None and purpose != ADMIN
+    lasting = gateway.in_force.policy.session.check_login is not None and purpose != ADMIN
     begun = provider.party.begin(purpose, entropy=gateway.entropy, now=now, hint=hint, demand=demand, lasting=lasting)
     answer = RedirectResponse(begun.url, 303)
     _set_cookie(answer, LOGIN_COOKIE, login_state.seal(begun.state, gateway.cookie_key), STATE_SECONDS)
     return answer
 
 
-def _finish(gateway: Deployment, provider: Provider, login: VerifiedLogin, *, now: datetime) -> Response:
+def _finish(
+    gateway: Deployment, provider: Provider, login: VerifiedLogin, before: str | None, *, now: datetime
+) -> Response:
     login = _sealed(gateway, login)
     try:
         if login.purpose == ADMIN:
-            return _admit(gateway, provider, login, now=now)
+            return _admit(gateway, provider, login, before, now=now)
         with writing(gateway.engine) as db:
             attempts.spend(db, login.state, now=now)
             name = login.purpose.removeprefix(ENROLMENT)
@@ -158,7 +160,7 @@ def _finish(gateway: Deployment, provider: Provider, login: VerifiedLogin, *, no
 def _sealed(gateway: Deployment, login: VerifiedLogin) -> VerifiedLogin:
     """Give the login with the provider's tokens as they may be kept; those that nobody will need are dropped."""
     shown = login.id_token if login.id_token and len(login.id_token) <= LONGEST_HINTED else None
-    renewed = login.refresh_token if gateway.policy.session.check_login is not None else None
+    renewed = login.refresh_token if gateway.in_force.policy.session.check_login is not None else None
     return replace(
         login,
         id_token=gateway.seal(shown) if shown else None,
@@ -166,12 +168,16 @@ def _sealed(gateway: Deployment, login: VerifiedLogin) -> VerifiedLogin:
     )
 
 
-def _admit(gateway: Deployment, provider: Provider, login: VerifiedLogin, *, now: datetime) -> Response:
+def _admit(
+    gateway: Deployment, provider: Provider, login: VerifiedLogin, before: str | None, *, now: datetime
+) -> Response:
+    """A login makes a new cookie and ends the one that the browser had (ASVS 7.2.4)."""
     if not provider.administrators:
         raise Forbidden("not-an-administrator", f"{login.user} comes from a provider whose users manage nothing here")
     with writing(gateway.engine) as db:
         attempts.spend(db, login.state, now=now)
-        cookie = administrators.begin(db, login, gateway.admin_group, now=now, entropy=gateway.entropy)
+        administrators.end(db, before)
+        cookie = administrators.begin(db, login, gateway.management, now=now, entropy=gateway.entropy)
     answer = RedirectResponse("/v1/admin/me", 303)
     _set_cookie(answer, ADMIN_COOKIE, cookie, int(administrators.LIFETIME.total_seconds()))
     return answer
