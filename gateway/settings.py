@@ -46,6 +46,7 @@ class Settings:
     oidc_client_secret: str | None
     oidc_groups_claim: str
     oidc_profile: str
+    providers_file: Path | None
     ssf_issuer: str | None
     ssf_token: str | None
     ssf_delivery: str
@@ -84,12 +85,13 @@ class Settings:
             history_days=read("HISTORY_DAYS", "90", _days),
             dns_server=read.optional("DNS_SERVER", _address_port),
             countries_file=read.optional("COUNTRIES_FILE", _existing_file),
-            oidc_issuer=read.optional("OIDC_ISSUER", _issuer),
+            oidc_issuer=read.optional("OIDC_ISSUER", issuer_url),
             oidc_client_id=read("OIDC_CLIENT_ID", "sallyport", _text),
             oidc_client_secret=read.optional("OIDC_CLIENT_SECRET", _text),
             oidc_groups_claim=read("OIDC_GROUPS_CLAIM", "groups", _text),
             oidc_profile=read("OIDC_PROFILE", "oidc", _profile),
-            ssf_issuer=read.optional("SSF_ISSUER", _issuer),
+            providers_file=read.optional("PROVIDERS_FILE", _existing_file),
+            ssf_issuer=read.optional("SSF_ISSUER", issuer_url),
             ssf_token=read.optional("SSF_TOKEN", _text),
             ssf_delivery=read("SSF_DELIVERY", "push", _delivery),
             tunnel_interface=read("TUNNEL_INTERFACE", "sallyport0", _interface_name),
@@ -110,6 +112,10 @@ class Settings:
         read.refuse_unknown()
         if (settings.tls_certificate is None) != (settings.tls_key is None):
             raise SettingsError("SALLYPORT_TLS_CERTIFICATE and SALLYPORT_TLS_KEY belong together: set both or none")
+        if settings.providers_file is not None and settings.oidc_issuer is not None:
+            raise SettingsError(
+                "SALLYPORT_PROVIDERS_FILE and SALLYPORT_OIDC_ISSUER exclude each other: set one of them"
+            )
         if bool(settings.tunnel_dns) != bool(settings.tunnel_domains):
             raise SettingsError("SALLYPORT_TUNNEL_DNS and SALLYPORT_TUNNEL_DOMAINS belong together: set both or none")
         if (settings.ssf_issuer is None) != (settings.ssf_token is None):
@@ -205,7 +211,8 @@ def _origin(text: str) -> str:
     return text.rstrip("/")
 
 
-def _issuer(text: str) -> str:
+def issuer_url(text: str) -> str:
+    """Check an issuer. Raises ValueError that says what is allowed."""
     url = urlsplit(text)
     if url.scheme not in ("https", "http") or not url.hostname or url.query or url.fragment:
         raise ValueError("must be the provider's issuer URL, letter for letter, for example https://login.example.com")

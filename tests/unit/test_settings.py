@@ -42,6 +42,7 @@ WRONG = {
     "SSF_ISSUER": ["http://events.example", "events.example"],
     "SSF_DELIVERY": ["Push", "both"],
     "OIDC_PROFILE": ["FAPI2", "fapi"],
+    "PROVIDERS_FILE": ["providers.toml", "/nowhere/providers.toml"],
     "DEVELOPMENT_PROVIDER": ["0.0.0.0:9400", "192.0.2.1:9400", "example.com:9400"],
 }
 
