@@ -64,7 +64,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     snapshot_purpose = "write the live fleet to a file, to plan against where no gateway is"
     snapshot = commands.add_parser("snapshot", help=snapshot_purpose, description=snapshot_purpose)
     snapshot.add_argument("file", type=Path, metavar="FILE", help="a new file; it will hold users and facts")
-    snapshot.set_defaults(run=run_snapshot)
+    snapshot.add_argument("--from", dest="gateway", metavar="URL", help="ask this gateway in place of its database")
+    snapshot.add_argument("--token-file", type=_existing, metavar="FILE", help="holds an API token of an auditor")
+    snapshot.add_argument("--ca", type=_existing, metavar="FILE", help="the authority of the gateway's certificate")
+    snapshot.set_defaults(run=run_snapshot, refuse=snapshot.error)
     fmt_purpose = "write policy files and fixtures in the canonical form; comments stay"
     fmt = commands.add_parser("fmt", help=fmt_purpose, description=fmt_purpose, epilog=STATUS)
     fmt.add_argument("paths", nargs="+", type=_existing, metavar="PATH", help="files, or folders of *.yaml")
@@ -207,7 +210,12 @@ def run_replay(arguments: argparse.Namespace) -> int:
 
 
 def run_snapshot(arguments: argparse.Namespace) -> int:
-    count = fleet.save(arguments.file)
+    if (arguments.gateway is None) != (arguments.token_file is None):
+        arguments.refuse("--from and --token-file belong together")
+    if arguments.gateway is not None:
+        count = fleet.fetch(arguments.file, arguments.gateway, token=arguments.token_file, authority=arguments.ca)
+    else:
+        count = fleet.save(arguments.file)
     print(f"wrote {arguments.file}: {count} live session{'' if count == 1 else 's'}")
     return 0
 
