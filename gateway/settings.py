@@ -40,6 +40,10 @@ class Settings:
     ssf_issuer: str | None
     ssf_token: str | None
     ssf_delivery: str
+    fleet_url: str | None
+    fleet_token: str | None
+    fleet_max_age_hours: int
+    update_servers: tuple[Network, ...]
     tunnel_interface: str
     tunnel_endpoint: tuple[str, int]
     tunnel_addresses: tuple[Network, ...]
@@ -70,6 +74,10 @@ class Settings:
             ssf_issuer=read.optional("SSF_ISSUER", _issuer),
             ssf_token=read.optional("SSF_TOKEN", _text),
             ssf_delivery=read("SSF_DELIVERY", "push", _delivery),
+            fleet_url=read.optional("FLEET_URL", _origin),
+            fleet_token=read.optional("FLEET_TOKEN", _text),
+            fleet_max_age_hours=read("FLEET_MAX_AGE_HOURS", "24", _hours),
+            update_servers=read.optional("UPDATE_SERVERS", _servers) or (),
             tunnel_interface=read("TUNNEL_INTERFACE", "sallyport0", _interface_name),
             tunnel_endpoint=read("TUNNEL_ENDPOINT", "127.0.0.1:51820", _host_port),
             tunnel_addresses=read("TUNNEL_ADDRESSES", "100.96.0.0/16,fd53:616c:6c79::/64", _networks),
@@ -81,6 +89,8 @@ class Settings:
         read.refuse_unknown()
         if (settings.tls_certificate is None) != (settings.tls_key is None):
             raise SettingsError("SALLYPORT_TLS_CERTIFICATE and SALLYPORT_TLS_KEY belong together: set both or none")
+        if (settings.fleet_url is None) != (settings.fleet_token is None):
+            raise SettingsError("SALLYPORT_FLEET_URL and SALLYPORT_FLEET_TOKEN belong together: set both or none")
         if (settings.ssf_issuer is None) != (settings.ssf_token is None):
             raise SettingsError("SALLYPORT_SSF_ISSUER and SALLYPORT_SSF_TOKEN belong together: set both or none")
         return settings
@@ -168,6 +178,19 @@ def _issuer(text: str) -> str:
     if url.scheme == "http" and url.hostname not in LOOPBACK:
         raise ValueError("must be https, except on a loopback address")
     return text
+
+
+def _hours(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 0 < int(text) <= 720:
+        raise ValueError("must be a number of hours from 1 to 720")
+    return int(text)
+
+
+def _servers(text: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ip_network(part.strip()) for part in text.split(","))
+    except ValueError:
+        raise ValueError("must be networks with commas between, for example 10.20.9.5/32,2001:db8::/64") from None
 
 
 def _delivery(text: str) -> str:

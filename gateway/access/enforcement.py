@@ -55,7 +55,7 @@ class Enforcement:
 
     def __init__(self, engine: Engine, tunnel: UapiTunnel, private_key: bytes, listen_port: int) -> None:
         self._engine = engine
-        self._tunnel = tunnel
+        self.tunnel = tunnel
         self._interface = InterfaceConfig(private_key=private_key, listen_port=listen_port)
         self._lock = threading.Lock()
         self._renewals: set[str] = set()
@@ -67,7 +67,7 @@ class Enforcement:
     @property
     def whole(self) -> bool:
         """True while the tunnel that we configured is there and the last change reached it."""
-        return self._incarnation is not None and self._incarnation == self._tunnel.identity()
+        return self._incarnation is not None and self._incarnation == self.tunnel.identity()
 
     def follow(self, changed: Collection[str], *, now: datetime) -> None:
         """Make the tunnel follow these sessions now. Raises TunnelError; `reconcile` then does it as soon as it can."""
@@ -129,15 +129,15 @@ class Enforcement:
                 self._apply(InterfaceConfig(peers=tuple(renewal(peer) for peer in wanted)))
 
     def _reconcile(self, *, now: datetime) -> None:
-        incarnation = self._tunnel.identity()
+        incarnation = self.tunnel.identity()
         try:
-            self.status = self._tunnel.status()
+            self.status = self.tunnel.status()
             with reading(self._engine) as db:
                 wanted = desired_peers(db, now, without=self._unwritten)
             if self._ours(self.status):
-                self._tunnel.apply(diff(wanted, self.status.peers))
+                self.tunnel.apply(diff(wanted, self.status.peers))
             else:
-                self._tunnel.configure(replace(self._interface, replace_peers=True, peers=tuple(wanted)))
+                self.tunnel.configure(replace(self._interface, replace_peers=True, peers=tuple(wanted)))
                 log.info("tunnel configured", peers=len(wanted))
         except TunnelError:
             self._incarnation = None
@@ -154,7 +154,7 @@ class Enforcement:
             self._incarnation = None
             raise TunnelError("the tunnel is not there")
         try:
-            self._tunnel.configure(config)
+            self.tunnel.configure(config)
         except TunnelError:
             self._incarnation = None
             raise

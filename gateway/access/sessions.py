@@ -7,7 +7,8 @@ do about it follows from the rows (`reconcile`); nothing here talks to it.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,13 +16,13 @@ import structlog
 from sqlmodel import Session, col, select
 
 from agent.wire import Fact
-from gateway.access import audit, history, signals, verdicts
+from gateway.access import audit, history, signals, testimony, verdicts
 from gateway.access.addresses import release
 from gateway.access.audit import GATEWAY, Event
 from gateway.access.identifiers import Entropy, is_identifier, new_identifier
 from gateway.errors import Conflict, NotFound, Unauthenticated
 from gateway.identity.device import VerifiedReport
-from gateway.policy import record
+from gateway.policy import evidence, record
 from gateway.policy.model import Posture, Signal, Subject
 from gateway.policy.policy import Policy
 from gateway.policy.question import Question
@@ -92,9 +93,18 @@ def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: E
 
 
 def report(
-    db: Session, policy: Policy, device: str, report: VerifiedReport, *, now: datetime, entropy: Entropy
+    db: Session,
+    policy: Policy,
+    device: str,
+    report: VerifiedReport,
+    *,
+    now: datetime,
+    entropy: Entropy,
+    seen: Mapping[str, Fact] | None = None,
 ) -> tables.Session:
     """Judge a report and renew the lease. The caller looks at `ended_at`: a denied session ends here.
+
+    `seen` is what the tunnel has seen of the device, under its names.
 
     Raises Conflict `report-out-of-order` unless it carries the latest nonce and the next sequence number.
     """
@@ -110,10 +120,29 @@ def report(
     session.sequence = said.sequence
     session.nonce = new_identifier(entropy)
     session.lease_until = min(now + policy.session.lease, session.expires_at)
-    posture = Posture(said.facts, datetime.fromtimestamp(said.issued_at, UTC), now)
+    issued_at = datetime.fromtimestamp(said.issued_at, UTC)
+    told = {**testimony.told(db, device, now=now), **(seen or {})}
+    posture = _posture(evidence.assembled(said.facts, told, issued_at=issued_at, received_at=now), issued_at, now)
     changed = _keep_posture(db, session, posture)
     judge(db, policy, session, posture, now=now, changed=changed)
     return session
+
+
+def hear(db: Session, policy: Policy, session: tables.Session, *, now: datetime) -> bool:
+    """Judge a live session by what others tell about its device now. Says whether the verdict has changed."""
+    posture = latest_posture(db, session)
+    if posture is None:
+        return False
+    seen = {name: fact for name, fact in posture.facts.items() if name.startswith("seen.")}
+    told = {**testimony.told(db, session.device, now=now), **seen}
+    times = posture.observed_at, posture.received_at
+    facts = evidence.assembled(posture.facts, told, issued_at=times[0], received_at=times[1])
+    heard = _posture(facts, *times)
+    return judge(db, policy, session, heard, now=now, changed=_keep_posture(db, session, heard))
+
+
+def _posture(facts: Mapping[str, Fact], observed_at: datetime, received_at: datetime) -> Posture:
+    return Posture(facts, observed_at, received_at, grades=evidence.grades(facts))
 
 
 def renew(db: Session, policy: Policy, login: tables.Login, *, now: datetime) -> tables.Session | None:
@@ -232,7 +261,7 @@ def posture_of(session: tables.Session, row: tables.Posture | None) -> Posture |
     if row is None or row.session != session.id:
         return None
     facts = {name: Fact.from_json(members) for name, members in row.facts.items()}
-    return Posture(facts, row.observed_at, row.received_at)
+    return _posture(facts, row.observed_at, row.received_at)
 
 
 def question(
@@ -240,6 +269,9 @@ def question(
 ) -> Question:
     """Put together what is decided about a live session: by `judge`, and by whoever wants to know what it would decide."""
     subject = _subject(session, session.device, session.signals)
+    seen = posture.facts.get("seen.address") if posture is not None else None
+    if seen is not None and seen.absent is None:
+        subject = replace(subject, address=str(seen.value))
     return Question(subject, posture, now, _failing_since(row))
 
 

@@ -95,7 +95,11 @@ def report(gateway: Deployment, request: Request, body: bytes) -> Response:
     with writing(gateway.engine) as db:
         before = sessions.own(db, verified.report.session, key.thumbprint, now=now)
         known = _reach(before)
-        session = sessions.report(db, gateway.policy, key.thumbprint, verified, now=now, entropy=gateway.entropy)
+        peer = sessions.live_peer(db, before.id)
+        seen = gateway.sightings.facts(peer.public_key if peer else None, gateway.enforcement.status, now=now)
+        session = sessions.report(
+            db, gateway.policy, key.thumbprint, verified, now=now, entropy=gateway.entropy, seen=seen
+        )
     if session.ended_at is not None or _reach(session) != known:
         gateway.follow([session.id], now=now)
     else:

@@ -13,7 +13,19 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import GatewayError
-from gateway.web import admin, agent_api, background, events, health, login, logout, openapi, problems, security_events
+from gateway.web import (
+    admin,
+    agent_api,
+    background,
+    events,
+    health,
+    login,
+    logout,
+    openapi,
+    problems,
+    security_events,
+    witnessing,
+)
 from gateway.web.deployment import Deployment
 from gateway.web.operations import Operation, Proof
 
@@ -45,7 +57,7 @@ def make_app(gateway: Deployment, *, work: bool = True) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        work_to_do = (background.run, security_events.run) if work else ()
+        work_to_do = (background.run, security_events.run, witnessing.run) if work else ()
         tasks = [asyncio.create_task(run(gateway)) for run in work_to_do]
         yield
         gateway.notices.close()

@@ -13,11 +13,13 @@ from gateway.access.credentials import TunnelEnd
 from gateway.access.enforcement import Enforcement
 from gateway.access.event_stream import Receiver
 from gateway.access.identifiers import Entropy
+from gateway.access.sightings import Sightings
 from gateway.errors import TunnelError
 from gateway.identity.oidc import RelyingParty
 from gateway.policy.policy import Policy
 from gateway.web.clock import Clock
 from gateway.web.notices import Notices
+from gateway.witness import Witness
 
 log = structlog.get_logger()
 
@@ -38,7 +40,8 @@ class ProviderCheck:
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """What a request may need. `cookie_key` seals the login state, 32 bytes; `history` is how long decisions are kept;
-    `receiver` takes security events, where there is a transmitter."""
+    `receiver` takes security events, where there is a transmitter; `witness` knows the devices too, and its records are
+    worth something for `witness_age`."""
 
     public_url: str
     admin_group: str
@@ -53,6 +56,9 @@ class Deployment:
     entropy: Entropy
     receiver: Receiver | None = None
     history: timedelta = timedelta(days=90)
+    sightings: Sightings = field(default_factory=Sightings)
+    witness: Witness | None = None
+    witness_age: timedelta = timedelta(hours=24)
     notices: Notices = field(default_factory=Notices)
 
     def follow(self, sessions: Iterable[str], *, now: datetime) -> bool:

@@ -24,6 +24,7 @@ from gateway.access.addresses import Pool
 from gateway.access.credentials import TunnelEnd
 from gateway.access.enforcement import Enforcement
 from gateway.access.event_stream import Receiver
+from gateway.access.sightings import Sightings
 from gateway.access.tunnel import SOCKETS, UapiTunnel
 from gateway.errors import HostError, SettingsError
 from gateway.identity.client_key import ClientKey
@@ -40,6 +41,8 @@ from gateway.web import certificate, state
 from gateway.web.app import make_app
 from gateway.web.clock import Clock
 from gateway.web.deployment import Deployment, ProviderCheck
+from gateway.witness import Witness
+from gateway.witness.fleet import Fleet
 
 DRAIN_SECONDS = 2
 
@@ -95,7 +98,16 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
         entropy=os.urandom,
         receiver=_receiver(settings, engine, cookie_key),
         history=timedelta(days=settings.history_days),
+        sightings=Sightings(settings.update_servers),
+        witness=_witness(settings),
+        witness_age=timedelta(hours=settings.fleet_max_age_hours),
     )
+
+
+def _witness(settings: Settings) -> Witness | None:
+    if settings.fleet_url is None or settings.fleet_token is None:
+        return None
+    return Fleet(settings.fleet_url, settings.fleet_token, Egress.for_issuer(settings.fleet_url))
 
 
 def _receiver(settings: Settings, engine: Engine, key: bytes) -> Receiver | None:

@@ -23,10 +23,38 @@ class Peer:
     """The state of one peer. `static_static` is dh(ours, theirs), None when their key is of low order."""
 
     __slots__ = (
-        "_guard", "allowed_ips", "answers", "attempts", "consumed_at", "current", "denied_at", "drops", "endpoint", "flows", "handshake",
-        "handshake_index", "initiated_at", "jar", "jitter", "keepalive", "last_handshake", "lease_over", "next", "preshared",
-        "previous", "public_key", "rate_rx", "rate_tx", "removed", "rx_bytes", "scheduled", "staged", "static_static",
-        "timers", "tx_bytes",
+        "_guard",
+        "allowed_ips",
+        "answers",
+        "attempts",
+        "consumed_at",
+        "current",
+        "denied_at",
+        "drops",
+        "endpoint",
+        "flows",
+        "handshake",
+        "handshake_index",
+        "initiated_at",
+        "jar",
+        "jitter",
+        "keepalive",
+        "last_handshake",
+        "lease_over",
+        "next",
+        "preshared",
+        "previous",
+        "public_key",
+        "rate_rx",
+        "rate_tx",
+        "removed",
+        "rx_bytes",
+        "scheduled",
+        "staged",
+        "static_static",
+        "syn_at",
+        "timers",
+        "tx_bytes",
     )  # fmt: skip
 
     def __init__(self, public_key: bytes, static_static: bytes | None, guard: Guard) -> None:
@@ -57,6 +85,7 @@ class Peer:
         self.lease_over = False
         self.scheduled = NEVER
         self.denied_at = -NEVER
+        self.syn_at = -NEVER
         self.last_handshake = 0.0
         self.rx_bytes = 0
         self.tx_bytes = 0
