@@ -11,7 +11,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -121,18 +121,23 @@ def sweep() -> list[str]:
 
 
 @contextlib.contextmanager
-def built(note: Callable[[str], None]) -> Iterator[Stage]:
-    """The stage for the length of the `with`. Everything on it has ended and is removed afterwards."""
+def built(note: Callable[[str], None], settings: Mapping[str, str] | None = None) -> Iterator[Stage]:
+    """The stage for the length of the `with`. Everything on it has ended and is removed afterwards.
+
+    `settings` are the gateway's, beside those that the stage needs.
+    """
     check_machine()
     for name in sweep():
         note(f"removed {name}, left behind by a run that was killed")
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{namespaces.owner_mark()}-")))
         hosts = stack.enter_context(network.built(namespaces.owner_mark()))
-        yield _furnished(stack, hosts, folder, note)
+        yield _furnished(stack, hosts, folder, note, settings or {})
 
 
-def _furnished(stack: contextlib.ExitStack, hosts: Network, folder: Path, note: Callable[[str], None]) -> Stage:
+def _furnished(
+    stack: contextlib.ExitStack, hosts: Network, folder: Path, note: Callable[[str], None], settings: Mapping[str, str]
+) -> Stage:
     office = Program("office", _office_command(), within=hosts.office.command())
     stack.callback(office.end)
     office.wait_for("office open", timeout=READY_WITHIN)
@@ -142,7 +147,7 @@ def _furnished(stack: contextlib.ExitStack, hosts: Network, folder: Path, note: 
     stack.callback(antivirus.end)
     note("office open, laptop protected by nftables and clamd")
 
-    gateway = _gateway(stack, hosts, folder, firewall)
+    gateway = _gateway(stack, hosts, folder, firewall, settings)
     note(f"sallyport up on the gateway host: {URL}")
     forwarder = Forwarder(hosts.laptop, hosts.gateway, PROVIDER_PORT)
     stack.callback(forwarder.close)
@@ -170,8 +175,11 @@ def _office_command() -> list[str]:
     return [sys.executable, "-m", "gateway.demo.office", *servers]
 
 
-def _gateway(stack: contextlib.ExitStack, hosts: Network, folder: Path, firewall: Firewall) -> Program:
+def _gateway(
+    stack: contextlib.ExitStack, hosts: Network, folder: Path, firewall: Firewall, more: Mapping[str, str]
+) -> Program:
     settings = {
+        **more,
         "SALLYPORT_PUBLIC_URL": URL,
         "SALLYPORT_LISTEN": f"{network.GATEWAY}:{PORT}",
         "SALLYPORT_STATE_DIR": str(folder / "gateway"),

@@ -17,6 +17,7 @@ from gateway.web import (
     admin,
     agent_api,
     background,
+    breaker,
     events,
     health,
     login,
@@ -44,6 +45,7 @@ DESCRIBED = (
     *logout.OPERATIONS,
     *security_events.OPERATIONS,
     *admin.OPERATIONS,
+    *breaker.OPERATIONS,
     *health.OPERATIONS,
 )
 OPERATIONS = (

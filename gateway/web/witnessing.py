@@ -63,7 +63,7 @@ def ask(gateway: Deployment, witness: Witness) -> int:
     records = list(witness.records())
     now = gateway.clock.now()
     with writing(gateway.engine) as db:
-        changed = witnesses.keep(db, gateway.policy, witness.name, records, max_age=gateway.witness_age, now=now)
+        changed = witnesses.keep(db, gateway.in_force, witness.name, records, max_age=gateway.witness_age, now=now)
     if changed:
         gateway.follow(changed, now=now)
     return len(changed)
