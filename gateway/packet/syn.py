@@ -44,7 +44,7 @@ def family(text: str) -> str | None:
     """Name the family whose habit a fingerprint is; None for one that is nobody's, or that came over other routers' hops."""
     ttl, _, rest = text.partition(":")
     options = rest.partition(":")[2]
-    if not ttl.isdecimal() or len(ttl) > 3:
+    if not (ttl.isascii() and ttl.isdecimal()) or len(ttl) > 3:
         return None
     # The tunnel is the first hop: nothing has counted the packet down, save a network behind the device.
     start = next((start for start in (64, 128) if start - 8 < int(ttl) <= start), None)
