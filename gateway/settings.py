@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -38,6 +38,8 @@ class Settings:
     breaker_floor: int
     breaker_window: timedelta
     history_days: int
+    dns_server: tuple[str, int] | None
+    countries_file: Path | None
     oidc_issuer: str | None
     oidc_client_id: str
     oidc_client_secret: str | None
@@ -55,6 +57,11 @@ class Settings:
     tunnel_addresses: tuple[Network, ...]
     tunnel_mtu: int
     admin_group: str
+    operator_group: str | None
+    auditor_group: str | None
+    admin_tier: str | None
+    approve_groups: tuple[str, ...]
+    devices_per_user: int
     transforms: str | None
     development_provider: tuple[str, int]
 
@@ -76,6 +83,8 @@ class Settings:
             breaker_floor=read("BREAKER_FLOOR", "10", _floor),
             breaker_window=read("BREAKER_WINDOW", "10m", _window),
             history_days=read("HISTORY_DAYS", "90", _days),
+            dns_server=read.optional("DNS_SERVER", _address_port),
+            countries_file=read.optional("COUNTRIES_FILE", _existing_file),
             oidc_issuer=read.optional("OIDC_ISSUER", _issuer),
             oidc_client_id=read("OIDC_CLIENT_ID", "sallyport", _text),
             oidc_client_secret=read.optional("OIDC_CLIENT_SECRET", _text),
@@ -93,6 +102,11 @@ class Settings:
             tunnel_addresses=read("TUNNEL_ADDRESSES", "100.96.0.0/16,fd53:616c:6c79::/64", _networks),
             tunnel_mtu=read("TUNNEL_MTU", "1420", _mtu),
             admin_group=read("ADMIN_GROUP", "sallyport-admins", _text),
+            operator_group=read.optional("OPERATOR_GROUP", _text),
+            auditor_group=read.optional("AUDITOR_GROUP", _text),
+            admin_tier=read.optional("ADMIN_TIER", _text),
+            approve_groups=read("APPROVE_GROUPS", "everyone", _groups),
+            devices_per_user=read("DEVICES_PER_USER", "10", _devices),
             transforms=read.optional("TRANSFORMS", _transforms),
             development_provider=read("DEVELOPMENT_PROVIDER", "127.0.0.1:9400", _loopback_port),
         )
@@ -143,6 +157,19 @@ def _text(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be empty")
     return text
+
+
+def _groups(text: str) -> tuple[str, ...]:
+    groups = tuple(group.strip() for group in text.split(","))
+    if not all(groups):
+        raise ValueError("must be names of groups, separated by commas; everyone, or nobody")
+    return () if groups == ("nobody",) else groups
+
+
+def _devices(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise ValueError("must be a number of devices from 1 to 1000")
+    return int(text)
 
 
 def _absolute_path(text: str) -> Path:
@@ -223,6 +250,14 @@ def _host_port(text: str) -> tuple[str, int]:
             "must be host:port with a port from 1 to 65535, for example 203.0.113.1:51820 or [2001:db8::1]:51820"
         )
     return bare, int(port)
+
+
+def _address_port(text: str) -> tuple[str, int]:
+    host, port = _host_port(text)
+    try:
+        return str(ip_address(host)), port
+    except ValueError:
+        raise ValueError("must be the address and port of a name server, for example 10.20.0.53:53") from None
 
 
 def _is_port(text: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,14 +16,17 @@ import structlog
 from sqlmodel import Session, col, select
 
 from agent.wire import Fact
-from gateway.access import audit, breaker, history, signals, testimony, verdicts
+from gateway.access import audit, breaker, devices, history, names, signals, testimony, verdicts
 from gateway.access.addresses import release
 from gateway.access.audit import GATEWAY, Event
 from gateway.access.identifiers import Entropy, is_identifier, new_identifier
+from gateway.access.place import NOWHERE, Place
+from gateway.access.ratchet import Turn
 from gateway.errors import Conflict, NotFound, Unauthenticated
-from gateway.identity.device import VerifiedReport
+from gateway.identity.device import VerifiedDeviceClaims, VerifiedReport
 from gateway.policy import evidence, record
-from gateway.policy.model import Decision, Posture, Signal, Subject
+from gateway.policy.document import NO_ANSWERS
+from gateway.policy.model import Answers, Decision, Posture, Signal, Subject
 from gateway.policy.policy import Policy
 from gateway.policy.question import Question
 from gateway.policy.stage import Budget, InForce, ruling
@@ -44,6 +47,7 @@ class EndReason(enum.StrEnum):
     KILLED = "killed"
     LOGGED_OUT = "logged-out"
     REVOKED = "revoked"
+    DEVICE_REVOKED = "device-revoked"
     LOGIN_REFUSED = "login-refused"
     BROKEN = "record-broken"
 
@@ -52,11 +56,23 @@ NEVER = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
 """Of a session of before it was kept."""
 
 
-def begin(db: Session, rules: Policy | InForce, device: str, *, now: datetime, entropy: Entropy) -> tables.Session:
-    """Open a session by the device's latest login; the session that it had ends.
+def begin(
+    db: Session,
+    rules: Policy | InForce,
+    opening: VerifiedDeviceClaims,
+    *,
+    now: datetime,
+    entropy: Entropy,
+    place: Place = NOWHERE,
+) -> tuple[tables.Session, str]:
+    """Open a session by the device's latest login; the session that it had ends. Gives it and the next nonce.
 
-    The tier is that of a device that has not reported. Raises Unauthenticated `login-required` without a login.
+    The tier is that of a device that has not reported. Raises Unauthenticated `login-required` without a login, Forked when
+    the device has a double, and Conflict `too-many-sessions` when the user has as many as the policy allows, elsewhere.
     """
+    device = opening.device
+    row = devices.approved(db, device)
+    _, nonce = devices.take_turn(row, opening.claims.get("nonce"), said_at=opening.issued_at, entropy=entropy)
     login = _fresh_login(db, device, now=now)
     policy = ruling(rules).of(device, login.groups)
     before = live_session(db, device)
@@ -65,9 +81,11 @@ def begin(db: Session, rules: Policy | InForce, device: str, *, now: datetime, e
         db.flush()  # `live_device` is UNIQUE: the old row lets go before the new one takes it
     said = signals.against(db, login)
     known = _failing_since(db.get(tables.Posture, device))
-    asked = Question(_subject(login, device, said), None, now, known)
+    subject = replace(_subject(login, device, said, place), copied_since=row.quarantined_at)
+    _refuse_too_many(db, policy, subject)
+    asked = Question(subject, None, now, known, _answers(db, policy))
     decision = asked.answered(policy)
-    expires_at = _expires_at(policy, login, now)
+    expires_at = _expires_at(policy, login, subject, now)
     session = tables.Session(
         id=new_identifier(entropy),
         device=device,
@@ -79,10 +97,11 @@ def begin(db: Session, rules: Policy | InForce, device: str, *, now: datetime, e
         expires_at=expires_at,
         active_at=now,
         lease_until=min(now + policy.session.lease, expires_at),
-        nonce=new_identifier(entropy),
         authenticated_at=login.authenticated_at,
         acr=login.acr,
         signals=said,
+        address=place.address,
+        country=place.country,
         **verdicts.kept(decision, policy),
     )
     session.due_at = _due(session, policy)
@@ -91,7 +110,17 @@ def begin(db: Session, rules: Policy | InForce, device: str, *, now: datetime, e
     history.write(db, session, asked, decision, None)
     told = {"device": device, "session": session.id, "tier": session.tier, "trace": session.trace}
     audit.record(db, Event.SESSION_BEGAN, now=now, actor=login.user, **told)
-    return session
+    return session, nonce
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A report that was accepted: its session, which has ended if it is denied, the nonce for what the device signs next,
+    and whether the tunnel and the event stream have to be told at once."""
+
+    session: tables.Session
+    nonce: str
+    changed: bool
 
 
 def report(
@@ -102,33 +131,35 @@ def report(
     *,
     now: datetime,
     entropy: Entropy,
+    place: Place = NOWHERE,
     seen: Mapping[str, Fact] | None = None,
-) -> tables.Session:
-    """Judge a report and renew the lease. The caller looks at `ended_at`: a denied session ends here.
+) -> Accepted:
+    """Judge a report and renew the lease. `seen` is what the tunnel has seen of the device, under its names.
 
-    `seen` is what the tunnel has seen of the device, under its names.
-
-    Raises Conflict `report-out-of-order` unless it carries the latest nonce and the next sequence number.
+    Raises Conflict when it does not come in turn, and Forked when the device has a double.
     """
     said = report.report
-    session = own(db, said.session, device, now=now)
-    if (said.sequence, said.nonce) != (session.sequence + 1, session.nonce):
-        raise Conflict(
-            "report-out-of-order",
-            f"the next report has sequence {session.sequence + 1} and the nonce of the last answer",
-            nonce=session.nonce,
-            sequence=session.sequence,
-        )
+    row, session = devices.enrolled(db, device), _of(db, said.session, device)
+    watched = row.nonce is not None and row.quarantined_at is None
+    turn, nonce = devices.take_turn(row, said.nonce, said_at=report.issued_at, entropy=entropy)
+    known = _reach(_living(session, now=now))
+    expected = session.sequence if turn is Turn.AGAIN else session.sequence + 1
+    if watched and said.sequence != expected:
+        raise Conflict("report-out-of-order", f"the next report has the sequence {expected}, not {said.sequence}")
     policy = ruling(rules).of(device, session.groups)
-    session.sequence = said.sequence
-    session.nonce = new_identifier(entropy)
+    session.sequence = expected
     session.lease_until = min(now + policy.session.lease, session.expires_at)
+    session.address, session.country = place.address, place.country
     issued_at = datetime.fromtimestamp(said.issued_at, UTC)
     told = {**testimony.told(db, device, now=now), **(seen or {})}
     posture = _posture(evidence.assembled(said.facts, told, issued_at=issued_at, received_at=now), issued_at, now)
     changed = _keep_posture(db, session, posture)
     judge(db, rules, session, posture, now=now, changed=changed)
-    return session
+    return Accepted(session, nonce, session.ended_at is not None or _reach(session) != known)
+
+
+def _reach(session: tables.Session) -> tuple[Any, ...]:
+    return session.permits, session.rate, session.tier, session.findings, session.resources
 
 
 def hear(db: Session, rules: Policy | InForce, session: tables.Session, *, now: datetime) -> bool:
@@ -155,7 +186,8 @@ def renew(db: Session, rules: Policy | InForce, login: tables.Login, *, now: dat
         return None
     session.login, session.user = login.id, login.user
     policy = ruling(rules).of(session.device, login.groups)
-    session.expires_at = _expires_at(policy, login, session.started_at)
+    subject = _subject(login, session.device, (), Place(session.address, session.country))
+    session.expires_at = _expires_at(policy, login, subject, session.started_at)
     audit.record(
         db, Event.SESSION_RENEWED, now=now, actor=login.user, device=login.device, session=session.id, acr=login.acr
     )
@@ -235,9 +267,17 @@ def kill(db: Session, session: str, *, by: str, reason: str, now: datetime) -> t
 
 def own(db: Session, session: str, device: str, *, now: datetime) -> tables.Session:
     """Give the live session of this device by its name. Raises NotFound, or Conflict `session-ended` with the reason."""
+    return _living(_of(db, session, device), now=now)
+
+
+def _of(db: Session, session: str, device: str) -> tables.Session:
     found = _find(db, session)
     if found.device != device:
         raise NotFound("session-unknown", "there is no such session of this device")
+    return found
+
+
+def _living(found: tables.Session, *, now: datetime) -> tables.Session:
     if found.ended_at is not None or found.lease_until <= now or found.expires_at <= now:
         why = found.end_reason or EndReason.SILENT.value
         raise Conflict("session-ended", f"the session has ended ({why}); open a new one", reason=why)
@@ -272,37 +312,66 @@ def posture_of(session: tables.Session, row: tables.Posture | None) -> Posture |
 
 
 def question(
-    session: tables.Session, posture: Posture | None, row: tables.Posture | None, *, now: datetime
+    session: tables.Session,
+    posture: Posture | None,
+    row: tables.Posture | None,
+    *,
+    copied_since: datetime | None,
+    now: datetime,
+    answers: Answers = NO_ANSWERS,
 ) -> Question:
-    """Put together what is decided about a live session: by `judge`, and by whoever wants to know what it would decide."""
-    subject = _subject(session, session.device, session.signals)
-    seen = posture.facts.get("seen.address") if posture is not None else None
-    if seen is not None and seen.absent is None:
-        subject = replace(subject, address=str(seen.value))
-    return Question(subject, posture, now, _failing_since(row))
+    """Put together what is decided about a live session: by `judge`, and by whoever wants to know what it would decide.
+
+    `answers` are those of `names.known`.
+    """
+    place = Place(session.address, session.country)
+    subject = replace(_subject(session, session.device, session.signals, place), copied_since=copied_since)
+    return Question(subject, posture, now, _failing_since(row), answers)
 
 
-def _subject(login: tables.Login | tables.Session, device: str, standing: Sequence[str]) -> Subject:
+def _subject(login: tables.Login | tables.Session, device: str, standing: Sequence[str], place: Place) -> Subject:
     """Whom a decision is about. A login whose instant is not known is as old as can be."""
     return Subject(
         login.user,
         frozenset(login.groups),
         device,
+        address=place.address,
+        country=place.country,
         authenticated_at=login.authenticated_at or NEVER,
         acr=login.acr,
         signals=frozenset(Signal(name) for name in standing),
     )
 
 
-def _expires_at(policy: Policy, login: tables.Login, started_at: datetime) -> datetime:
+def _answers(db: Session, policy: Policy) -> Answers:
+    return names.known(db) if policy.names() else NO_ANSWERS
+
+
+def _refuse_too_many(db: Session, policy: Policy, subject: Subject) -> None:
+    limit = policy.sessions(subject)
+    if limit is None:
+        return
+    rows = tables.Session
+    mine = (rows.user == subject.user, rows.device != subject.device, col(rows.live_device).is_not(None))
+    others = len(db.exec(select(rows.id).where(*mine).limit(limit)).all())
+    if others >= limit:
+        raise Conflict(
+            "too-many-sessions",
+            f"{subject.user} has {others} session{'s' if others > 1 else ''} on other devices, and the policy allows {limit}; "
+            "leave one, or wait until its lease ends",
+        )
+
+
+def _expires_at(policy: Policy, login: tables.Login, subject: Subject, started_at: datetime) -> datetime:
     """The end of a session: that of its login, unless the policy names a tier for what is left then."""
-    longest = started_at + policy.session.max_duration
+    longest = started_at + policy.max_duration(subject)
     return longest if policy.session.without_login else min(longest, login.expires_at)
 
 
 def _told(session: tables.Session) -> tuple[Any, ...]:
     """What the tunnel, the agent and the clock have to know of a verdict."""
-    return session.tier, session.findings, session.resources, session.valid_until, session.step_up
+    reach = (session.resources, session.permits, session.routes, session.rate)
+    return session.tier, session.findings, *reach, session.valid_until, session.step_up
 
 
 def _find(db: Session, session: str) -> tables.Session:
@@ -335,7 +404,9 @@ def _judge(
     changed: tables.Members,
 ) -> None:
     row = db.get(tables.Posture, session.device)
-    asked = question(session, posture, row, now=now)
+    device = db.get(tables.Device, session.device)
+    copied_since = device.quarantined_at if device else None
+    asked = question(session, posture, row, copied_since=copied_since, now=now, answers=_answers(db, policy))
     decision = asked.answered(policy)
     before = (*verdicts.seen(session), session.held_by)
     hold = breaker.holding(db, policy, budget, session, decision, now=now)
@@ -369,7 +440,8 @@ def _failing_since(row: tables.Posture | None) -> dict[str, datetime]:
 
 def _due(session: tables.Session, policy: Policy) -> datetime:
     """The first instant at which time alone changes something about the session."""
-    instants = [session.lease_until, session.expires_at, session.active_at + policy.session.idle]
+    limit = policy.idle(Subject(session.user, frozenset(session.groups), session.device))
+    instants = [session.lease_until, session.expires_at, session.active_at + limit]
     return min([*instants, session.valid_until] if session.valid_until else instants)
 
 

@@ -15,13 +15,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.errors import GatewayError
 from gateway.web import (
     admin,
+    admin_devices,
     agent_api,
     background,
+    bearer,
     breaker,
     events,
     health,
     login,
     logout,
+    names,
     openapi,
     problems,
     security_events,
@@ -40,11 +43,13 @@ HEADERS = {
 
 DESCRIBED = (
     *agent_api.OPERATIONS,
+    *bearer.OPERATIONS,
     *events.OPERATIONS,
     *login.OPERATIONS,
     *logout.OPERATIONS,
     *security_events.OPERATIONS,
     *admin.OPERATIONS,
+    *admin_devices.OPERATIONS,
     *breaker.OPERATIONS,
     *health.OPERATIONS,
 )
@@ -59,7 +64,7 @@ def make_app(gateway: Deployment, *, work: bool = True) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        work_to_do = (background.run, security_events.run, witnessing.run) if work else ()
+        work_to_do = (background.run, names.run, security_events.run, witnessing.run) if work else ()
         tasks = [asyncio.create_task(run(gateway)) for run in work_to_do]
         yield
         gateway.notices.close()

@@ -8,15 +8,21 @@ from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import Engine
+from starlette.requests import Request
 
+from gateway.access.administrators import Management
 from gateway.access.credentials import TunnelEnd
+from gateway.access.devices import Admission
 from gateway.access.enforcement import Enforcement
 from gateway.access.event_stream import Receiver
 from gateway.access.identifiers import Entropy
+from gateway.access.names import Lookup
+from gateway.access.place import Map, Place
 from gateway.access.policies import Applied
 from gateway.access.sightings import Sightings
 from gateway.errors import TunnelError
 from gateway.identity.oidc import RelyingParty
+from gateway.identity.tokens import Mint
 from gateway.policy.policy import Policy
 from gateway.policy.stage import Budget, InForce
 from gateway.store import tables
@@ -44,10 +50,11 @@ class ProviderCheck:
 class Deployment:
     """What a request may need. `cookie_key` seals the login state, 32 bytes; `history` is how long decisions are kept;
     `receiver` takes security events, where there is a transmitter. `policy` is that of the folder; what decides is
-    `in_force`. `witness` knows the devices too, and its records are worth something for `witness_age`."""
+    `in_force`. `lookup` asks for the names of the policy, `map` knows in which country an address is. `witness` knows the
+    devices too, and its records are worth something for `witness_age`."""
 
     public_url: str
-    admin_group: str
+    management: Management
     engine: Engine
     policy: Policy
     provider: RelyingParty
@@ -55,8 +62,10 @@ class Deployment:
     enforcement: Enforcement
     tunnel_end: TunnelEnd
     cookie_key: bytes
+    mint: Mint
     clock: Clock
     entropy: Entropy
+    admission: Admission = field(default_factory=Admission)
     receiver: Receiver | None = None
     history: timedelta = timedelta(days=90)
     sightings: Sightings = field(default_factory=Sightings)
@@ -64,6 +73,8 @@ class Deployment:
     witness_age: timedelta = timedelta(hours=24)
     applied: Applied = field(default_factory=lambda: Applied({}, Budget()))
     notices: Notices = field(default_factory=Notices)
+    lookup: Lookup | None = None
+    map: Map = field(default_factory=Map)
 
     @property
     def in_force(self) -> InForce:
@@ -73,6 +84,10 @@ class Deployment:
     def lease_of(self, session: tables.Session) -> timedelta:
         """How long the session's policy lets it be silent."""
         return self.in_force.of(session.device, session.groups).session.lease
+
+    def place_of(self, request: Request) -> Place:
+        """Where a request comes from."""
+        return self.map.place(request.client.host if request.client else None)
 
     def follow(self, sessions: Iterable[str], *, now: datetime) -> bool:
         """Make tunnel and event streams follow what was committed. Says whether the tunnel did; it is retried."""

@@ -10,6 +10,7 @@ import signal
 import socket
 import ssl
 import sys
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
@@ -21,10 +22,14 @@ from sqlalchemy import Engine
 
 from gateway.access import policies
 from gateway.access.addresses import Pool
+from gateway.access.administrators import Management
 from gateway.access.credentials import TunnelEnd
+from gateway.access.devices import Admission
 from gateway.access.enforcement import Enforcement
 from gateway.access.event_stream import Receiver
+from gateway.access.place import Map
 from gateway.access.policies import Applied
+from gateway.access.resolver import Resolver
 from gateway.access.sightings import Sightings
 from gateway.access.tunnel import SOCKETS, UapiTunnel
 from gateway.errors import HostError, SettingsError
@@ -32,6 +37,7 @@ from gateway.identity.client_key import ClientKey
 from gateway.identity.http import Egress
 from gateway.identity.oidc import RelyingParty
 from gateway.identity.possession import Prover
+from gateway.identity.tokens import Mint
 from gateway.identity.transmitter import Transmitter
 from gateway.policy.load import load_policy, texts
 from gateway.policy.policy import Policy
@@ -89,7 +95,7 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
     cookie_key = state.kept_key(settings.state_dir / "cookie.key", os.urandom)
     return Deployment(
         public_url=settings.public_url,
-        admin_group=settings.admin_group,
+        management=_management(settings, policy),
         engine=engine,
         policy=policy,
         provider=provider,
@@ -97,13 +103,17 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
         enforcement=Enforcement(engine, tunnel, end.private_key, end.listen_port),
         tunnel_end=end,
         cookie_key=cookie_key,
+        mint=Mint(state.kept_key(settings.state_dir / "token.key", os.urandom), settings.public_url),
         clock=clock,
         entropy=os.urandom,
+        admission=Admission(frozenset(settings.approve_groups), settings.devices_per_user),
         receiver=_receiver(settings, engine, cookie_key),
         history=timedelta(days=settings.history_days),
         sightings=Sightings(settings.update_servers),
         witness=_witness(settings),
         witness_age=timedelta(hours=settings.fleet_max_age_hours),
+        lookup=Resolver(*_name_server(settings.dns_server)),
+        map=Map(settings.countries_file),
         applied=Applied(
             policies.signers_of(settings.policy_signers),
             Budget(settings.breaker_share, settings.breaker_window, settings.breaker_floor),
@@ -115,6 +125,18 @@ def _witness(settings: Settings) -> Witness | None:
     if settings.fleet_url is None or settings.fleet_token is None:
         return None
     return Fleet(settings.fleet_url, settings.fleet_token, Egress.for_issuer(settings.fleet_url))
+
+
+def _name_server(server: tuple[str, int] | None) -> tuple[Sequence[str], int]:
+    return ([server[0]], server[1]) if server is not None else ((), 53)
+
+
+def _management(settings: Settings, policy: Policy) -> Management:
+    tier = settings.admin_tier
+    if tier is not None and tier not in policy.tiers[:-1]:
+        allowed = ", ".join(policy.tiers[:-1])
+        raise SettingsError(f"SALLYPORT_ADMIN_TIER={tier!r}: must be a tier of a session in the policy: {allowed}")
+    return Management(settings.admin_group, settings.operator_group, settings.auditor_group, tier)
 
 
 def _receiver(settings: Settings, engine: Engine, key: bytes) -> Receiver | None:
