@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from ipaddress import ip_address
-from typing import Final
+from typing import Any, Final
 
 from agent.wire import Fact
 from gateway.packet.prefixes import Network
@@ -20,6 +20,7 @@ from gateway.wireguard.config import InterfaceStatus
 
 SOURCE: Final = "the tunnel"
 MOST_PEERS: Final = 200_000
+LONGEST_LINE: Final = 1000
 _EVENT = re.compile(r"event=(?P<kind>\w+) public_key=(?P<key>[0-9a-f]{64})(?P<rest>(?: \w+=\S+)*)")
 
 
@@ -27,6 +28,8 @@ _EVENT = re.compile(r"event=(?P<kind>\w+) public_key=(?P<key>[0-9a-f]{64})(?P<re
 class Sighting:
     """What was seen of one peer. Times are Unix seconds."""
 
+    address: str | None = None
+    address_at: float = 0.0
     family: str | None = None
     family_at: float = 0.0
     updates_at: float | None = None
@@ -42,31 +45,41 @@ class Sightings:
 
     def note(self, line: str, *, now: datetime) -> None:
         """Take one line of the tunnel's events; what is none of ours is passed over."""
-        event = _EVENT.fullmatch(line.strip())
-        if event is None or event["kind"] != "syn":
+        event = _EVENT.fullmatch(line.strip()) if len(line) < LONGEST_LINE else None
+        if event is None or event["kind"] not in ("syn", "endpoint"):
             return
         told = dict(pair.split("=", 1) for pair in event["rest"].split())
+        if event["kind"] == "endpoint":
+            self._change(event["key"], address=told.get("endpoint"), address_at=now.timestamp())
+            return
+        changes: dict[str, Any] = {}
         guess = family(told.get("fingerprint", ""))
-        at = now.timestamp()
+        if guess is not None:
+            changes = {"family": guess, "family_at": now.timestamp()}
+        if self._is_update_server(told.get("destination", "")):
+            changes["updates_at"] = now.timestamp()
+        self._change(event["key"], **changes)
+
+    def locate(self, status: InterfaceStatus, *, now: datetime) -> None:
+        """Take where all peers are: what no event has told, because nobody was listening then."""
+        for peer in status.peers:
+            if peer.endpoint is not None:
+                self._change(peer.public_key.hex(), address=str(peer.endpoint[0]), address_at=now.timestamp())
+
+    def _change(self, key: str, **changes: Any) -> None:
         with self._lock:
-            known = self._known.pop(event["key"], Sighting())
-            if guess is not None:
-                known = replace(known, family=guess, family_at=at)
-            if self._is_update_server(told.get("destination", "")):
-                known = replace(known, updates_at=at)
-            self._known[event["key"]] = known
+            self._known[key] = replace(self._known.pop(key, Sighting()), **changes)
             if len(self._known) > MOST_PEERS:
                 del self._known[next(iter(self._known))]
 
-    def facts(self, public_key: str | None, status: InterfaceStatus, *, now: datetime) -> dict[str, Fact]:
+    def facts(self, public_key: str | None, *, now: datetime) -> dict[str, Fact]:
         """State what was seen of the peer with this key (hex). Everything is absent for a session without a tunnel."""
         at = now.timestamp()
         with self._lock:
             known = self._known.get(public_key or "", Sighting())
-        address = next((peer.endpoint for peer in status.peers if peer.public_key.hex() == public_key), None)
         unseen = "nothing of it was seen in the tunnel yet"
         return {
-            "seen.address": _fact(str(address[0]) if address else None, at, unseen),
+            "seen.address": _fact(known.address, known.address_at or at, unseen),
             "seen.os_family": _fact(known.family, known.family_at or at, unseen),
             **self._updates(known, at),
         }

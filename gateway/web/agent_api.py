@@ -141,7 +141,7 @@ def report(gateway: Deployment, request: Request, body: bytes) -> Response:
                 now=now,
                 entropy=gateway.entropy,
                 place=place,
-                seen=gateway.sightings.facts(peer.public_key if peer else None, gateway.enforcement.status, now=now),
+                seen=gateway.sightings.facts(peer.public_key if peer else None, now=now),
             )
     except devices.Forked as forked:
         _quarantine(gateway, key.thumbprint, forked, now=now)

@@ -21,6 +21,7 @@ from gateway.web import (
     bearer,
     breaker,
     events,
+    fleet,
     health,
     login,
     logout,
@@ -51,6 +52,7 @@ DESCRIBED = (
     *admin.OPERATIONS,
     *admin_devices.OPERATIONS,
     *breaker.OPERATIONS,
+    *fleet.OPERATIONS,
     *health.OPERATIONS,
 )
 OPERATIONS = (

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from gateway.access import witnesses
+from gateway.access.tunnel import UapiTunnel
 from gateway.errors import ProviderError, TunnelError
 from gateway.store.engine import writing
 from gateway.web.deployment import Deployment
@@ -24,21 +25,26 @@ log = structlog.get_logger()
 
 async def run(gateway: Deployment) -> None:
     """Listen to the tunnel and ask the witness, for ever."""
-    await asyncio.gather(_listen(gateway), *([_ask(gateway, gateway.witness)] if gateway.witness else []))
+    tunnels = gateway.enforcement.tunnels
+    await asyncio.gather(
+        *(_listen(gateway, tunnel) for tunnel in tunnels),
+        *([_ask(gateway, gateway.witness)] if gateway.witness else []),
+    )
 
 
-async def _listen(gateway: Deployment) -> None:
-    """Follow the tunnel's events; one that is away or restarts is found again."""
+async def _listen(gateway: Deployment, tunnel: UapiTunnel) -> None:
+    """Follow the events of an instance; one that is away or restarts is found again."""
     while True:
         try:
-            reader, writer = await asyncio.open_unix_connection(str(gateway.enforcement.tunnel.path))
+            reader, writer = await asyncio.open_unix_connection(str(tunnel.path))
             try:
                 writer.write(b"watch=1\n\n")
+                gateway.sightings.locate(await run_in_threadpool(tunnel.status), now=gateway.clock.now())
                 while line := await reader.readline():
                     gateway.sightings.note(line.decode("ascii", "replace"), now=gateway.clock.now())
             finally:
                 writer.close()
-        except (OSError, ValueError):  # away, or a line without an end
+        except (OSError, ValueError, TunnelError):  # away, or a line without an end
             pass
         await asyncio.sleep(AGAIN_SECONDS)
 

@@ -9,15 +9,18 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 
+from agent import wire
+from agent.wire import Fact
 from gateway.access import sessions
 from gateway.access.sightings import Sightings
 from gateway.policy.model import EvidenceGrade, Posture
 from gateway.store.engine import reading
 from gateway.web import witnessing
 from gateway.witness import Record
-from tests.sim.gateway import FULL, POLICY, QUARANTINE, Device, World
+from tests.sim.gateway import FULL, HEALTHY, POLICY, QUARANTINE, Device, World
 
 MANAGED = POLICY.replace(
     "checks:",
@@ -185,7 +188,7 @@ def test_the_use_of_an_update_server_is_seen(world: World) -> None:
 def test_a_line_that_is_no_sighting_changes_nothing(line: str, world: World) -> None:
     seen = Sightings()
     seen.note(line, now=world.clock.time)
-    assert seen.facts("0" * 64, world.tunnel.status(), now=world.clock.time)["seen.os_family"].value is None
+    assert seen.facts("0" * 64, now=world.clock.time)["seen.os_family"].value is None
 
 
 def test_the_clock_of_the_device_is_held_against_ours(world: World) -> None:
@@ -201,6 +204,24 @@ def test_the_address_of_the_device_is_where_its_packets_come_from(world: World) 
     peer = world.tunnel.peer(laptop.public_key)
     assert peer is not None
     status = replace(world.tunnel.status(), peers=(replace(peer, endpoint=("203.0.113.7", 40000)),))
-    world.deployment.enforcement.status = status
+    seen = world.deployment.sightings
+    seen.locate(status, now=world.clock.time)
     laptop.report()
     assert posture(laptop).facts["seen.address"].value == "203.0.113.7"
+    line = f"event=endpoint public_key={laptop.public_key.hex()} endpoint=2001:db8::9 port=40000\n"
+    seen.note(line, now=world.clock.time)
+    laptop.report()
+    assert posture(laptop).facts["seen.address"].value == "2001:db8::9"
+
+
+def test_a_heartbeat_keeps_what_others_have_said(managed: World) -> None:
+    laptop = managed.device().connect()
+    own = {name: Fact(value, "test", laptop.now()) for name, value in {**HEALTHY, **NAMES}.items()}
+    assert laptop.report(facts=wire.told(own)).status_code == 200
+    ask(managed, record(managed))
+    digest = wire.digest(wire.told(own))
+    heartbeat = wire.PostureReport(laptop.session, laptop.sequence + 1, laptop.nonce, laptop.now(), unchanged=digest)
+    body = jwt.encode(heartbeat.to_json(), laptop.key, "ES256", headers={"typ": wire.TYP_REPORT, "kid": laptop.id})
+    answer = laptop.post(f"/v1/sessions/{laptop.session}/reports", body)
+    assert answer.status_code == 200, answer.text
+    assert laptop.reach == FULL
