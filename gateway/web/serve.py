@@ -26,6 +26,7 @@ from gateway.access.credentials import TunnelEnd
 from gateway.access.devices import Admission
 from gateway.access.enforcement import Enforcement
 from gateway.access.event_stream import Receiver
+from gateway.access.follower import Follower
 from gateway.access.place import Map
 from gateway.access.policies import Applied
 from gateway.access.resolver import Resolver
@@ -85,12 +86,15 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
         private_key=state.clamped(state.kept_key(settings.state_dir / "tunnel.key", os.urandom)),
         listen_port=settings.tunnel_endpoint[1],
         endpoint=_host_port(*settings.tunnel_endpoint),
-        pool=Pool(settings.tunnel_addresses),
+        pool=Pool(settings.tunnel_addresses, len(settings.tunnel_instances)),
         mtu=settings.tunnel_mtu,
         dns=settings.tunnel_dns,
         domains=settings.tunnel_domains,
     )
-    tunnel = UapiTunnel(SOCKETS / f"{settings.tunnel_interface}.sock")
+    followers = [
+        Follower(UapiTunnel(SOCKETS / f"{each.interface}.sock"), end.private_key, each.port)
+        for each in settings.tunnel_instances
+    ]
     cookie_key = state.kept_key(settings.state_dir / "cookie.key", os.urandom)
     return Deployment(
         public_url=settings.public_url,
@@ -99,7 +103,7 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
         policy=policy,
         providers=providers,
         provider_check=ProviderCheck(providers),
-        enforcement=Enforcement(engine, tunnel, end.private_key, end.listen_port),
+        enforcement=Enforcement(engine, followers, end.pool),
         tunnel_end=end,
         cookie_key=cookie_key,
         mint=Mint(state.kept_key(settings.state_dir / "token.key", os.urandom), settings.public_url),
