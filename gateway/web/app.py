@@ -21,6 +21,7 @@ from gateway.web import (
     bearer,
     breaker,
     events,
+    fleet,
     health,
     login,
     logout,
@@ -50,6 +51,7 @@ DESCRIBED = (
     *admin.OPERATIONS,
     *admin_devices.OPERATIONS,
     *breaker.OPERATIONS,
+    *fleet.OPERATIONS,
     *health.OPERATIONS,
 )
 OPERATIONS = (
