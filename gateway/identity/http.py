@@ -19,6 +19,7 @@ import httpx2
 
 from gateway.errors import ProviderError
 from gateway.identity import strict_json
+from gateway.identity.patience import Patience
 from gateway.settings import LOOPBACK
 
 LARGEST_ANSWER = 1024 * 1024
@@ -163,7 +164,7 @@ class _Guarded(httpx2.BaseTransport):
             extensions={**request.extensions, "sni_hostname": request.url.host},
         )
         deadline = self._clock() + LONGEST_ANSWER
-        answer = self._wire.handle_request(pinned)
+        answer = self._headers_of(pinned)
         if answer.headers.get("content-encoding", "identity") != "identity":
             answer.close()
             raise httpx2.RemoteProtocolError("the answer is compressed, which was not asked for")
@@ -171,6 +172,16 @@ class _Guarded(httpx2.BaseTransport):
         return httpx2.Response(
             answer.status_code, headers=answer.headers, stream=_Bounded(answer.stream, deadline, self._clock)
         )
+
+    def _headers_of(self, request: httpx2.Request) -> httpx2.Response:
+        with Patience(LONGEST_ANSWER) as patience:
+            request.extensions["trace"] = patience.trace
+            try:
+                return self._wire.handle_request(request)
+            except httpx2.HTTPError:
+                if patience.over:
+                    raise httpx2.ReadTimeout(f"the answer took longer than {LONGEST_ANSWER:.0f} s") from None
+                raise
 
     def _checked_address(self, url: httpx2.URL) -> Address:
         if url.scheme not in ("https", "http") or not url.host or url.userinfo:
