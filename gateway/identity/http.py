@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,6 +31,10 @@ LONGEST_ANSWER = 10.0
 TIMEOUT = httpx2.Timeout(5.0)
 Address = IPv4Address | IPv6Address
 Resolve = Callable[[str, int], list[Address]]
+
+SHARED = IPv4Network("100.64.0.0/10")
+"""RFC 6598. Neither global nor private to Python; overlay networks and carriers number their hosts from it, and an operator
+who names such a provider means it."""
 
 NAT64 = IPv6Network("64:ff9b::/96")
 """RFC 6052: a translator on the way sends what goes here to the IPv4 address in the last 32 bits."""
@@ -207,7 +211,8 @@ class _Guarded(httpx2.BaseTransport):
             raise httpx2.UnsupportedProtocol("must be https, except for a provider on a loopback address")
         if destination.is_global and not _never_a_provider(destination):
             return
-        if url.host == self._private_host and destination.is_private and not _never_a_provider(destination):
+        private = destination.is_private or destination in SHARED
+        if url.host == self._private_host and private and not _never_a_provider(destination):
             return
         raise httpx2.ConnectError(f"{url.host} is at {address}, an address that no provider may have")
 

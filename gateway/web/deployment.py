@@ -27,6 +27,7 @@ from gateway.policy.policy import Policy
 from gateway.policy.stage import Budget, InForce
 from gateway.store import tables
 from gateway.web.clock import Clock
+from gateway.web.guesses import Guesses
 from gateway.web.notices import Notices
 
 PROVIDER_TOKEN = b"sallyport provider token 1"
@@ -69,6 +70,7 @@ class Deployment:
     receiver: Receiver | None = None
     history: timedelta = timedelta(days=90)
     applied: Applied = field(default_factory=lambda: Applied({}, Budget()))
+    guesses: Guesses = field(default_factory=Guesses)
     notices: Notices = field(default_factory=Notices)
     lookup: Lookup | None = None
     map: Map = field(default_factory=Map)
