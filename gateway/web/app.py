@@ -22,6 +22,7 @@ from gateway.web import (
     breaker,
     device_login,
     events,
+    fleet,
     health,
     login,
     logout,
@@ -29,6 +30,7 @@ from gateway.web import (
     openapi,
     problems,
     security_events,
+    witnessing,
 )
 from gateway.web.deployment import Deployment
 from gateway.web.operations import Operation, Proof
@@ -52,6 +54,7 @@ DESCRIBED = (
     *admin.OPERATIONS,
     *admin_devices.OPERATIONS,
     *breaker.OPERATIONS,
+    *fleet.OPERATIONS,
     *health.OPERATIONS,
 )
 OPERATIONS = (
@@ -65,7 +68,7 @@ def make_app(gateway: Deployment, *, work: bool = True) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        work_to_do = (background.run, names.run, security_events.run) if work else ()
+        work_to_do = (background.run, names.run, security_events.run, witnessing.run) if work else ()
         tasks = [asyncio.create_task(run(gateway)) for run in work_to_do]
         yield
         gateway.notices.close()
