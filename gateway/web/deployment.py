@@ -28,6 +28,7 @@ from gateway.policy.policy import Policy
 from gateway.policy.stage import Budget, InForce
 from gateway.store import tables
 from gateway.web.clock import Clock
+from gateway.web.guesses import Guesses
 from gateway.web.notices import Notices
 from gateway.witness import Witness
 
@@ -75,6 +76,7 @@ class Deployment:
     witness: Witness | None = None
     witness_age: timedelta = timedelta(hours=24)
     applied: Applied = field(default_factory=lambda: Applied({}, Budget()))
+    guesses: Guesses = field(default_factory=Guesses)
     notices: Notices = field(default_factory=Notices)
     lookup: Lookup | None = None
     map: Map = field(default_factory=Map)
