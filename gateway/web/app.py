@@ -20,6 +20,7 @@ from gateway.web import (
     background,
     bearer,
     breaker,
+    device_login,
     events,
     fleet,
     health,
@@ -29,6 +30,7 @@ from gateway.web import (
     openapi,
     problems,
     security_events,
+    witnessing,
 )
 from gateway.web.deployment import Deployment
 from gateway.web.operations import Operation, Proof
@@ -46,6 +48,7 @@ DESCRIBED = (
     *bearer.OPERATIONS,
     *events.OPERATIONS,
     *login.OPERATIONS,
+    *device_login.OPERATIONS,
     *logout.OPERATIONS,
     *security_events.OPERATIONS,
     *admin.OPERATIONS,
@@ -65,7 +68,7 @@ def make_app(gateway: Deployment, *, work: bool = True) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        work_to_do = (background.run, names.run, security_events.run) if work else ()
+        work_to_do = (background.run, names.run, security_events.run, witnessing.run) if work else ()
         tasks = [asyncio.create_task(run(gateway)) for run in work_to_do]
         yield
         gateway.notices.close()

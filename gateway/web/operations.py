@@ -39,6 +39,7 @@ class Proof(enum.Enum):
     OWNER_TOKEN = "an access token of the device that the address is about, with a DPoP proof by its key"  # noqa: S105
     PROVIDER = "a logout token by the provider"
     TRANSMITTER = "a security event token by the transmitter"
+    CONSENT = "the secret of the page that the person who logged in was shown"
     BROWSER = "the cookie of the browser that began"
     AUDITOR = "a manager's cookie, for changes with its CSRF token, or an API token"
     OPERATOR = "the same of an operator"
