@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from agent import answers
+from agent import answers, tpm
 from agent.client import Gateway, origin
 from agent.collect import Collection
 from agent.collect.linux import antivirus
@@ -22,6 +22,7 @@ from agent.login import log_in
 from agent.run import Agent
 from agent.state import State
 from agent.status import StatusBoard, connected, picture
+from agent.tpm import Tpm
 from agent.tunnel import BACKENDS, INTERFACE, Tunnel, peer_of
 from agent.watch import Watches
 from agent.wire import AGENT_VERSION, Enrolment
@@ -149,13 +150,21 @@ def _run(parsed: argparse.Namespace, state: State) -> int:
         watches = Watches(_clamd_sockets(), login=state.enrolment_file)
         tunnel = Tunnel(parsed.interface, parsed.backend)
         board = StatusBoard(state, enrolment, tunnel, watches.missing)
-        agent = Agent(gateway, Collection(_clamd_sockets()), watches, tunnel, board, nonce=state, say=_say)
+        agent = Agent(gateway, Collection(_clamd_sockets()), watches, tunnel, board, nonce=state, tpm=_tpm(), say=_say)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: agent.stop())
         agent.run()
         watches.close()
         gateway.close()
     return 0
+
+
+def _tpm() -> Tpm | None:
+    """The TPM that is named, or the machine's own where the extra is installed."""
+    found = tpm.place()
+    if found is None or (tpm.TCTI not in os.environ and not tpm.installed()):
+        return None
+    return Tpm(found)
 
 
 def _say(line: str) -> None:

@@ -16,7 +16,7 @@ import structlog
 from sqlmodel import Session, col, select
 
 from agent.wire import Fact
-from gateway.access import audit, breaker, devices, history, names, signals, verdicts
+from gateway.access import attestation, audit, breaker, devices, history, names, signals, verdicts
 from gateway.access.addresses import release
 from gateway.access.audit import GATEWAY, Event
 from gateway.access.identifiers import Entropy, is_identifier, new_identifier
@@ -149,7 +149,9 @@ def report(
     session.sequence = expected
     session.lease_until = min(now + policy.session.lease, session.expires_at)
     session.address, session.country = place.address, place.country
-    posture = Posture(said.facts, datetime.fromtimestamp(said.issued_at, UTC), now)
+    facts = attestation.facts(row, said)
+    observed_at = datetime.fromtimestamp(said.issued_at, UTC)
+    posture = Posture(facts, observed_at, now, grades=attestation.grades(facts))
     changed = _keep_posture(db, session, posture)
     judge(db, rules, session, posture, now=now, changed=changed)
     return Accepted(session, nonce, session.ended_at is not None or _reach(session) != known)
@@ -288,7 +290,7 @@ def posture_of(session: tables.Session, row: tables.Posture | None) -> Posture |
     if row is None or row.session != session.id:
         return None
     facts = {name: Fact.from_json(members) for name, members in row.facts.items()}
-    return Posture(facts, row.observed_at, row.received_at)
+    return Posture(facts, row.observed_at, row.received_at, grades=attestation.grades(facts))
 
 
 def question(

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from agent import wire
-from gateway.access import audit, credentials, custody, devices, enrolment, enrolment_keys, sessions
+from gateway.access import attestation, audit, credentials, custody, devices, enrolment, enrolment_keys, sessions
 from gateway.access.audit import Event
 from gateway.access.sessions import EndReason
 from gateway.access.verdicts import remaining_ms, verdict
@@ -103,6 +103,7 @@ def begin_session(gateway: Deployment, request: Request, body: bytes) -> Respons
             session, nonce = sessions.begin(
                 db, gateway.in_force, verified, now=now, entropy=gateway.entropy, place=place
             )
+            proved = attestation.proved(devices.enrolled(db, verified.device))
     except devices.Forked as forked:
         _quarantine(gateway, verified.device, forked, now=now)
         raise
@@ -112,7 +113,8 @@ def begin_session(gateway: Deployment, request: Request, body: bytes) -> Respons
     if before is not None:
         gateway.follow([before.id], now=now)
     told = verdict(session, now=now, lease=gateway.lease_of(session))
-    return answer_json({**told, "nonce": nonce}, 201)
+    wanted = {"attest": {"pcrs": list(gateway.tpm_pcrs), "proved": proved}} if gateway.tpm_roots else {}
+    return answer_json({**told, "nonce": nonce, **wanted}, 201)
 
 
 def report(gateway: Deployment, request: Request, body: bytes) -> Response:

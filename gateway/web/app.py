@@ -17,6 +17,7 @@ from gateway.web import (
     admin,
     admin_devices,
     agent_api,
+    attestation,
     background,
     bearer,
     breaker,
@@ -43,6 +44,7 @@ HEADERS = {
 DESCRIBED = (
     *agent_api.OPERATIONS,
     *bearer.OPERATIONS,
+    *attestation.OPERATIONS,
     *events.OPERATIONS,
     *login.OPERATIONS,
     *logout.OPERATIONS,
