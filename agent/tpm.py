@@ -15,26 +15,22 @@ from typing import Any, Final
 from agent.errors import AgentError
 from agent.wire import Quote
 
-TCTI: Final = "SALLYPORT_AGENT_TPM"
 KEY: Final = "ecc:ecdsa-sha256:null"
 ATTRIBUTES: Final = "restricted|sign|fixedtpm|fixedparent|sensitivedataorigin|userwithauth"
 DEVICE: Final = "/dev/tpmrm0"
 
 
-def place() -> str | None:
-    """Where the TPM is: what the environment names, else the kernel's; None when the machine has none."""
-    return os.environ.get(TCTI) or (f"device:{DEVICE}" if os.path.exists(DEVICE) else None)
-
-
-def installed() -> bool:
-    """Whether the extra is there."""
-    return importlib.util.find_spec("tpm2_pytss") is not None
+def of_this_machine() -> str | None:
+    """Where the kernel's TPM is; None when the machine has none, or the extra is not installed."""
+    there = os.path.exists(DEVICE) and importlib.util.find_spec("tpm2_pytss") is not None
+    return f"device:{DEVICE}" if there else None
 
 
 class Tpm:
     """One TPM. Every method opens it and lets it go: other programs use it too. Raises AgentError."""
 
     def __init__(self, tcti: str) -> None:
+        os.environ.setdefault("TSS2_LOG", "all+NONE")  # what goes wrong is told once, by us
         try:
             import tpm2_pytss  # noqa: PLC0415
         except ImportError:

@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 AGENT = "SALLYPORT_AGENT_"
 """What begins like this is the agent's; a machine may run both."""
+_DOMAIN = re.compile(r"\.|(?=.{1,253}\Z)[a-z0-9_][a-z0-9_-]{0,62}(\.[a-z0-9_][a-z0-9_-]{0,62})*", re.ASCII)
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -52,6 +53,8 @@ class Settings:
     tunnel_endpoint: tuple[str, int]
     tunnel_addresses: tuple[Network, ...]
     tunnel_mtu: int
+    tunnel_dns: tuple[str, ...]
+    tunnel_domains: tuple[str, ...]
     admin_group: str
     operator_group: str | None
     auditor_group: str | None
@@ -95,6 +98,8 @@ class Settings:
             tunnel_endpoint=read("TUNNEL_ENDPOINT", "127.0.0.1:51820", _host_port),
             tunnel_addresses=read("TUNNEL_ADDRESSES", "100.96.0.0/16,fd53:616c:6c79::/64", _networks),
             tunnel_mtu=read("TUNNEL_MTU", "1420", _mtu),
+            tunnel_dns=read.optional("TUNNEL_DNS", _servers) or (),
+            tunnel_domains=read.optional("TUNNEL_DOMAINS", _domains) or (),
             admin_group=read("ADMIN_GROUP", "sallyport-admins", _text),
             operator_group=read.optional("OPERATOR_GROUP", _text),
             auditor_group=read.optional("AUDITOR_GROUP", _text),
@@ -109,6 +114,8 @@ class Settings:
         read.refuse_unknown()
         if (settings.tls_certificate is None) != (settings.tls_key is None):
             raise SettingsError("SALLYPORT_TLS_CERTIFICATE and SALLYPORT_TLS_KEY belong together: set both or none")
+        if bool(settings.tunnel_dns) != bool(settings.tunnel_domains):
+            raise SettingsError("SALLYPORT_TUNNEL_DNS and SALLYPORT_TUNNEL_DOMAINS belong together: set both or none")
         if (settings.ssf_issuer is None) != (settings.ssf_token is None):
             raise SettingsError("SALLYPORT_SSF_ISSUER and SALLYPORT_SSF_TOKEN belong together: set both or none")
         return settings
@@ -309,6 +316,20 @@ def _mtu(text: str) -> int:
     if not text.isdecimal() or not 1280 <= int(text) <= 65439:
         raise ValueError("must be a number of bytes from 1280 to 65439")
     return int(text)
+
+
+def _servers(text: str) -> tuple[str, ...]:
+    servers = tuple(str(ip_address(part.strip())) for part in text.split(","))
+    if not 0 < len(servers) <= 8 or any("%" in server for server in servers):
+        raise ValueError("must be one to eight addresses of name servers behind the tunnel, separated by commas")
+    return servers
+
+
+def _domains(text: str) -> tuple[str, ...]:
+    domains = tuple(part.strip().lower().removeprefix("~").rstrip(".") or "." for part in text.split(","))
+    if len(domains) > 64 or not all(_DOMAIN.fullmatch(domain) for domain in domains):
+        raise ValueError("must be domains such as corp.example.com separated by commas, or a dot for all names")
+    return domains
 
 
 def _transforms(text: str) -> str:

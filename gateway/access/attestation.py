@@ -10,6 +10,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from cryptography import x509
 from sqlmodel import Session
@@ -22,6 +23,8 @@ from gateway.errors import Conflict, Unauthenticated
 from gateway.identity import tpm
 from gateway.policy.model import EvidenceGrade
 from gateway.store import tables
+
+T = TypeVar("T")
 
 PREFIX = "tpm."
 CHALLENGE_LIFETIME = timedelta(minutes=2)
@@ -72,10 +75,10 @@ def proved(device: tables.Device) -> bool:
     return "proved_at" in (device.attestation or {})
 
 
-def facts(device: tables.Device, report: PostureReport) -> dict[str, Fact]:
+def stated(device: tables.Device, facts: Mapping[str, Fact], report: PostureReport) -> dict[str, Fact]:
     """Give the facts of a report: the device's own, and those that its TPM states. Raises Unauthenticated for a quote that
     does not hold; without one there is nothing that is attested, which fails whatever asks for it."""
-    own = {name: fact for name, fact in report.facts.items() if not name.startswith(PREFIX)}
+    own = device_own(facts)
     if report.quote is None:
         return own
     if not proved(device):
@@ -85,8 +88,13 @@ def facts(device: tables.Device, report: PostureReport) -> dict[str, Fact]:
     area = base64.b64decode(device.attestation["key"])
     tpm.verify_quote(area, quote.quoted, quote.signature, question(report), quote.pcrs)
     pcrs = {str(number): value.hex() for number, value in sorted(quote.pcrs.items())}
-    stated = {f"{PREFIX}attested": True, f"{PREFIX}pcrs": pcrs}
-    return {**own, **{name: Fact(value, "TPM2_Quote", report.issued_at) for name, value in stated.items()}}
+    said = {f"{PREFIX}attested": True, f"{PREFIX}pcrs": pcrs}
+    return {**own, **{name: Fact(value, "TPM2_Quote", report.issued_at) for name, value in said.items()}}
+
+
+def device_own(facts: Mapping[str, T]) -> dict[str, T]:
+    """Leave out what only the gateway may say."""
+    return {name: fact for name, fact in facts.items() if not name.startswith(PREFIX)}
 
 
 def question(report: PostureReport) -> bytes:

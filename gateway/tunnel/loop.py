@@ -267,7 +267,7 @@ class Pump:
         if config.listen_port is not None and config.listen_port != self._udp.port:
             self._rebind(config.listen_port)
         if config.fwmark is not None:
-            self._udp.mark(config.fwmark)
+            self.opener.mark(self._udp.sockets, config.fwmark)  # they may have been opened before the deputy was there
             self._fwmark = config.fwmark
         self._interface.configure(config, now=boottime())
 

@@ -88,6 +88,8 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
         endpoint=_host_port(*settings.tunnel_endpoint),
         pool=Pool(settings.tunnel_addresses),
         mtu=settings.tunnel_mtu,
+        dns=settings.tunnel_dns,
+        domains=settings.tunnel_domains,
     )
     tunnel = UapiTunnel(SOCKETS / f"{settings.tunnel_interface}.sock")
     cookie_key = state.kept_key(settings.state_dir / "cookie.key", os.urandom)
@@ -211,7 +213,7 @@ def _configuration(gateway: Deployment, tls: ssl.SSLContext) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         limit_concurrency=2_000,
-        timeout_keep_alive=15,
+        timeout_keep_alive=75,  # an agent's heartbeat comes every 20 s: it finds its connection still open
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
 
