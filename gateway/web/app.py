@@ -22,6 +22,7 @@ from gateway.web import (
     bearer,
     breaker,
     events,
+    fleet,
     health,
     login,
     logout,
@@ -52,6 +53,7 @@ DESCRIBED = (
     *admin.OPERATIONS,
     *admin_devices.OPERATIONS,
     *breaker.OPERATIONS,
+    *fleet.OPERATIONS,
     *health.OPERATIONS,
 )
 OPERATIONS = (
