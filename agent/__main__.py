@@ -21,7 +21,7 @@ from agent.collect import Collection
 from agent.collect.linux import antivirus
 from agent.errors import AgentError
 from agent.footprint import Footprint
-from agent.login import log_in
+from agent.login import log_in, log_in_elsewhere
 from agent.run import Agent
 from agent.state import DEFAULT_FOLDER, State
 from agent.status import StatusBoard
@@ -75,6 +75,9 @@ def parser() -> argparse.ArgumentParser:
     )
     login.set_defaults(run=_login)
     for command in (enrol, login):
+        command.add_argument(
+            "--device-code", action="store_true", help="log in on another machine, by a code; the policy must allow it"
+        )
         command.add_argument("--no-browser", action="store_true", help="print the address instead of opening a browser")
 
     run = commands.add_parser("run", help="report and keep the tunnel up, in the foreground")
@@ -156,6 +159,8 @@ def _bind(
     try:
         if enrolment_key is not None:
             user = gateway.redeem(parsed.name, enrolment_key)
+        elif parsed.device_code:
+            user = log_in_elsewhere(gateway, parsed.name, tell=_tell_code, resource=resource)
         else:
             user = log_in(gateway, parsed.name, tell=_tell, browser=not parsed.no_browser, resource=resource)
     finally:
@@ -163,6 +168,10 @@ def _bind(
     state.keep_enrolment(Enrolment(url, key.id, user), authority)
     print(f"this machine is enrolled at {url} for {user}")
     return 0
+
+
+def _tell_code(address: str, code: str) -> None:
+    print(f"on another machine, open {address} and type the code {code}", flush=True)
 
 
 def _tell(url: str) -> None:

@@ -64,6 +64,25 @@ class Gateway:
             raise Nonsense("the gateway sent a login address that is not its own; check SALLYPORT_PUBLIC_URL there")
         return _name(answer, "enrolment"), login_url
 
+    def begin_device_grant(self, name: str, resource: str | None = None) -> tuple[str, str, str, int]:
+        """Begin a login on another machine (RFC 8628). Gives the enrolment's id, the address, the code, the interval."""
+        asked = {} if resource is None else {"resource": resource}
+        claims = {**_description(name), "device_code": True, **asked}
+        answer = self._post("/v1/enrolments", wire.TYP_ENROLMENT, claims)
+        address, code, interval = (
+            answers.text(answer, "verification_uri"),
+            answers.text(answer, "user_code"),
+            answer.get("interval"),
+        )
+        if address != f"{self.url}/device" or type(interval) is not int or not 0 < interval <= 60:
+            raise Nonsense("the gateway sent a login address that is not its own; check SALLYPORT_PUBLIC_URL there")
+        return _name(answer, "enrolment"), address, code, interval
+
+    def poll_device_grant(self, enrolment: str) -> str:
+        """Ask whether somebody has let this machine in. Gives the user; raises Problem while nobody has."""
+        answer = self._post(f"/v1/enrolments/{enrolment}/confirm", wire.TYP_CONFIRM, {"device_code": True})
+        return answers.text(answer, "user")
+
     def confirm_enrolment(self, enrolment: str, code: str) -> str:
         """Finish with the code that the login gave. Gives the user."""
         answer = self._post(f"/v1/enrolments/{enrolment}/confirm", wire.TYP_CONFIRM, {"code": code})

@@ -1,6 +1,6 @@
 """Attestation: a device proves its TPM once, and from then on its reports may carry what the TPM itself states.
 
-Facts that begin with `tpm.` are the gateway's word and have the grade hardware-attested; a device's own are thrown away.
+Facts that begin with `tpm.` are the TPM's word and have the grade hardware-attested (`policy/evidence.py`).
 """
 
 from __future__ import annotations
@@ -8,9 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 from cryptography import x509
 from sqlmodel import Session
@@ -21,12 +19,9 @@ from gateway.access.audit import Event
 from gateway.access.identifiers import Entropy, digest
 from gateway.errors import Conflict, Unauthenticated
 from gateway.identity import tpm
-from gateway.policy.model import EvidenceGrade
+from gateway.policy.evidence import ATTESTED
 from gateway.store import tables
 
-T = TypeVar("T")
-
-PREFIX = "tpm."
 CHALLENGE_LIFETIME = timedelta(minutes=2)
 SECRET_SIZE = 32
 
@@ -75,33 +70,22 @@ def proved(device: tables.Device) -> bool:
     return "proved_at" in (device.attestation or {})
 
 
-def stated(device: tables.Device, facts: Mapping[str, Fact], report: PostureReport) -> dict[str, Fact]:
-    """Give the facts of a report: the device's own, and those that its TPM states. Raises Unauthenticated for a quote that
-    does not hold; without one there is nothing that is attested, which fails whatever asks for it."""
-    own = device_own(facts)
-    if report.quote is None:
-        return own
+def told(device: tables.Device, report: PostureReport) -> dict[str, Fact]:
+    """Give what the device's TPM states in a report. Raises Unauthenticated for a quote that does not hold; without one
+    nothing is attested, which fails whatever asks for it."""
+    quote = report.quote
+    if quote is None:
+        return {}
     if not proved(device):
         raise Unauthenticated("tpm-unproved", "the report carries a quote, and the device has not proved its TPM here")
     assert device.attestation is not None
-    quote = report.quote
     area = base64.b64decode(device.attestation["key"])
     tpm.verify_quote(area, quote.quoted, quote.signature, question(report), quote.pcrs)
     pcrs = {str(number): value.hex() for number, value in sorted(quote.pcrs.items())}
-    said = {f"{PREFIX}attested": True, f"{PREFIX}pcrs": pcrs}
-    return {**own, **{name: Fact(value, "TPM2_Quote", report.issued_at) for name, value in said.items()}}
-
-
-def device_own(facts: Mapping[str, T]) -> dict[str, T]:
-    """Leave out what only the gateway may say."""
-    return {name: fact for name, fact in facts.items() if not name.startswith(PREFIX)}
+    said = {f"{ATTESTED}attested": True, f"{ATTESTED}pcrs": pcrs}
+    return {name: Fact(value, "TPM2_Quote", report.issued_at) for name, value in said.items()}
 
 
 def question(report: PostureReport) -> bytes:
     """What the TPM must have been asked: for this report alone, because its nonce comes from the gateway's last answer."""
     return hashlib.sha256(report.question).digest()
-
-
-def grades(names: Mapping[str, object]) -> dict[str, EvidenceGrade]:
-    """The facts whose grade is not that of a device's own word."""
-    return {name: EvidenceGrade.HARDWARE_ATTESTED for name in names if name.startswith(PREFIX)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlmodel import Session
 from starlette.requests import Request
@@ -14,6 +15,7 @@ from gateway.access import (
     audit,
     credentials,
     custody,
+    device_grant,
     devices,
     enrolment,
     enrolment_keys,
@@ -21,10 +23,12 @@ from gateway.access import (
     step_up,
 )
 from gateway.access.audit import Event
+from gateway.access.device_grant import Polled
 from gateway.access.sessions import EndReason
 from gateway.access.verdicts import remaining_ms, verdict
 from gateway.errors import Forbidden, Malformed, Refused, Unavailable
 from gateway.identity import device
+from gateway.identity.device import VerifiedDeviceClaims
 from gateway.identity.device_key import DeviceKey
 from gateway.store import tables
 from gateway.store.engine import reading, writing
@@ -33,7 +37,7 @@ from gateway.web.deployment import Deployment
 from gateway.web.operations import JSON, Operation, Proof, answer_json, members
 
 
-def begin_enrolment(gateway: Deployment, _request: Request, body: bytes) -> Response:
+def begin_enrolment(gateway: Deployment, request: Request, body: bytes) -> Response:
     """Begin to enrol a device, or to log in again on one that is."""
     now = gateway.clock.now()
     gateway.clock.check()
@@ -42,8 +46,10 @@ def begin_enrolment(gateway: Deployment, _request: Request, body: bytes) -> Resp
         devices.spend(db, verified.device, verified.claims.get("jti"), now=now)
         begun = enrolment.begin(db, verified, now=now, entropy=gateway.entropy)
         begun.demand = step_up.demanded(db, gateway.in_force.policy, verified)
+        elsewhere = _elsewhere(gateway, request, begun) if verified.claims.get("device_code") is True else {}
     return answer_json(
         {
+            **elsewhere,
             "enrolment": begun.id,
             "device": begun.device,
             "login_url": f"{gateway.public_url}/login/{begun.id}",
@@ -51,6 +57,20 @@ def begin_enrolment(gateway: Deployment, _request: Request, body: bytes) -> Resp
         },
         201,
     )
+
+
+def _elsewhere(gateway: Deployment, request: Request, begun: tables.Enrolment) -> dict[str, Any]:
+    """Have the login happen on another machine (RFC 8628 section 3.2). There is no address with the code in it: whoever is
+    to be deceived has to type it."""
+    if not gateway.in_force.policy.session.device_code:
+        raise Forbidden("device-code-off", "the policy lets nobody log in by a code (session.device_code)")
+    origin = request.client.host if request.client else "unknown"
+    code = device_grant.open_(begun, origin=origin, entropy=gateway.entropy)
+    return {
+        "user_code": code,
+        "verification_uri": f"{gateway.public_url}/device",
+        "interval": begun.interval,
+    }
 
 
 def confirm_enrolment(gateway: Deployment, request: Request, body: bytes) -> Response:
@@ -61,6 +81,8 @@ def confirm_enrolment(gateway: Deployment, request: Request, body: bytes) -> Res
     with reading(gateway.engine) as db:
         key = DeviceKey.from_jwk(enrolment.pending(db, name, now=now).jwk)
     verified = device.verify_device(body, key, typ=wire.TYP_CONFIRM, now=now)
+    if verified.claims.get("device_code") is True:
+        return _poll(gateway, name, verified, now=now)
     with writing(gateway.engine) as db:
         devices.spend(db, verified.device, verified.claims.get("jti"), now=now)
         code = verified.claims.get("code")
@@ -73,6 +95,25 @@ def confirm_enrolment(gateway: Deployment, request: Request, body: bytes) -> Res
             admission=gateway.admission,
             now=now,
             entropy=gateway.entropy,
+        )
+        renewed = sessions.renew(db, gateway.in_force, login, now=now)
+        answer = _enrolled(db, login)
+    if renewed is not None:
+        gateway.follow([renewed.id], now=now)
+    return answer
+
+
+def _poll(gateway: Deployment, name: str, verified: VerifiedDeviceClaims, *, now: datetime) -> Response:
+    """Answer a device that waits for a login elsewhere (RFC 8628 section 3.5)."""
+    with writing(gateway.engine) as db:
+        devices.spend(db, verified.device, verified.claims.get("jti"), now=now)
+        polled = device_grant.poll(db, name, verified.device, now=now)
+    if polled is not Polled.APPROVED:
+        raise Malformed(polled.value, "nobody has let this device in yet")
+    with writing(gateway.engine) as db:
+        found = enrolment.pending(db, name, now=now)
+        login = enrolment.finish(
+            db, found, gateway.in_force.policy, admission=gateway.admission, now=now, entropy=gateway.entropy
         )
         renewed = sessions.renew(db, gateway.in_force, login, now=now)
         answer = _enrolled(db, login)
@@ -144,7 +185,17 @@ def report(gateway: Deployment, request: Request, body: bytes) -> Response:
     try:
         with writing(gateway.engine) as db:
             rules, owner = gateway.in_force, key.thumbprint
-            accepted = sessions.report(db, rules, owner, verified, now=now, entropy=gateway.entropy, place=place)
+            peer = sessions.live_peer(db, verified.report.session)
+            accepted = sessions.report(
+                db,
+                rules,
+                owner,
+                verified,
+                now=now,
+                entropy=gateway.entropy,
+                place=place,
+                seen=gateway.sightings.facts(peer.public_key if peer else None, now=now),
+            )
     except devices.Forked as forked:
         _quarantine(gateway, key.thumbprint, forked, now=now)
         raise

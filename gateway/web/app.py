@@ -21,6 +21,7 @@ from gateway.web import (
     background,
     bearer,
     breaker,
+    device_login,
     events,
     fleet,
     health,
@@ -30,6 +31,7 @@ from gateway.web import (
     openapi,
     problems,
     security_events,
+    witnessing,
 )
 from gateway.web.deployment import Deployment
 from gateway.web.operations import Operation, Proof
@@ -48,6 +50,7 @@ DESCRIBED = (
     *attestation.OPERATIONS,
     *events.OPERATIONS,
     *login.OPERATIONS,
+    *device_login.OPERATIONS,
     *logout.OPERATIONS,
     *security_events.OPERATIONS,
     *admin.OPERATIONS,
@@ -67,7 +70,7 @@ def make_app(gateway: Deployment, *, work: bool = True) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        work_to_do = (background.run, names.run, security_events.run) if work else ()
+        work_to_do = (background.run, names.run, security_events.run, witnessing.run) if work else ()
         tasks = [asyncio.create_task(run(gateway)) for run in work_to_do]
         yield
         gateway.notices.close()

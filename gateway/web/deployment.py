@@ -20,6 +20,7 @@ from gateway.access.identifiers import Entropy
 from gateway.access.names import Lookup
 from gateway.access.place import Map, Place
 from gateway.access.policies import Applied
+from gateway.access.sightings import Sightings
 from gateway.errors import TunnelError
 from gateway.identity import sealing
 from gateway.identity.providers import Providers
@@ -28,7 +29,9 @@ from gateway.policy.policy import Policy
 from gateway.policy.stage import Budget, InForce
 from gateway.store import tables
 from gateway.web.clock import Clock
+from gateway.web.guesses import Guesses
 from gateway.web.notices import Notices
+from gateway.witness import Witness
 
 PROVIDER_TOKEN = b"sallyport provider token 1"
 
@@ -53,7 +56,8 @@ class Deployment:
     """What a request may need. `cookie_key` seals the login state, 32 bytes; `history` is how long decisions are kept;
     `receiver` takes security events, where there is a transmitter; `tpm_roots` are the makers of TPMs that are believed, and
     `tpm_pcrs` what a quote is asked for. `policy` is that of the folder; what decides is
-    `in_force`. `lookup` asks for the names of the policy, `map` knows in which country an address is."""
+    `in_force`. `lookup` asks for the names of the policy, `map` knows in which country an address is. `witness` knows the
+    devices too, and its records are worth something for `witness_age`."""
 
     public_url: str
     management: Management
@@ -72,7 +76,11 @@ class Deployment:
     tpm_pcrs: tuple[int, ...] = ()
     receiver: Receiver | None = None
     history: timedelta = timedelta(days=90)
+    sightings: Sightings = field(default_factory=Sightings)
+    witness: Witness | None = None
+    witness_age: timedelta = timedelta(hours=24)
     applied: Applied = field(default_factory=lambda: Applied({}, Budget()))
+    guesses: Guesses = field(default_factory=Guesses)
     notices: Notices = field(default_factory=Notices)
     lookup: Lookup | None = None
     map: Map = field(default_factory=Map)

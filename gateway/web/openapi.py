@@ -25,6 +25,7 @@ SECURITY: dict[Proof, list[dict[str, list[str]]]] = {
     Proof.HOLDER: [{"token": [], "dpop": []}],
     Proof.PROVIDER: [],  # OpenAPI has no scheme for a token in a form; the body is described instead
     Proof.TRANSMITTER: [{"transmitter": []}],
+    Proof.CONSENT: [],  # it stands in the form
     Proof.BROWSER: [{"browser": []}],
     **dict.fromkeys((Proof.AUDITOR, Proof.OPERATOR, Proof.ADMINISTRATOR), MANAGER),
 }

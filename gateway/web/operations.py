@@ -40,6 +40,7 @@ class Proof(enum.Enum):
     HOLDER = "an access token of an enrolled device, with a DPoP proof by its key"
     PROVIDER = "a logout token by the provider"
     TRANSMITTER = "a security event token by the transmitter"
+    CONSENT = "the secret of the page that the person who logged in was shown"
     BROWSER = "the cookie of the browser that began"
     AUDITOR = "a manager's cookie, for changes with its CSRF token, or an API token"
     OPERATOR = "the same of an operator"

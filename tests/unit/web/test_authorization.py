@@ -87,6 +87,7 @@ MAY: Mapping[Proof, set[str]] = {
     Proof.HOLDER: {"the device", "another device", "a killed device", "a pending device"},
     Proof.PROVIDER: {"the provider"},
     Proof.TRANSMITTER: {"the transmitter"},
+    Proof.CONSENT: set(),  # those who have it: test_device_login.py
     Proof.BROWSER: {"the browser that began"},
     Proof.AUDITOR: at_least(Role.AUDITOR),
     Proof.OPERATOR: at_least(Role.OPERATOR),
