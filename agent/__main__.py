@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from agent import bugreport, doctor, screen, wire
+from agent import bugreport, doctor, screen, tpm, wire
 from agent.addresses import Addresses
 from agent.client import Gateway, origin
 from agent.collect import Collection
@@ -25,11 +25,13 @@ from agent.login import log_in, log_in_elsewhere
 from agent.run import Agent
 from agent.state import DEFAULT_FOLDER, State
 from agent.status import StatusBoard
+from agent.tpm import Tpm
 from agent.tunnel import BACKENDS, INTERFACE, Tunnel
 from agent.watch import Watches
 from agent.wire import AGENT_VERSION, Enrolment
 
 STATE_DIR: Final = "SALLYPORT_AGENT_STATE_DIR"
+TPM: Final = "SALLYPORT_AGENT_TPM"
 CLAMD_SOCKET: Final = "SALLYPORT_AGENT_CLAMD_SOCKET"
 
 
@@ -184,13 +186,19 @@ def _run(parsed: argparse.Namespace, state: State) -> int:
         watches = Watches(_clamd_sockets(), login=state.enrolment_file)
         tunnel = Tunnel(parsed.interface, parsed.backend, Footprint(state.folder))
         board = StatusBoard(state, enrolment, tunnel, watches.missing)
-        agent = Agent(gateway, Collection(_clamd_sockets()), watches, tunnel, board, nonce=state, say=_say)
+        agent = Agent(gateway, Collection(_clamd_sockets()), watches, tunnel, board, nonce=state, tpm=_tpm(), say=_say)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: agent.stop())
         agent.run()
         watches.close()
         gateway.close()
     return 0
+
+
+def _tpm() -> Tpm | None:
+    """The TPM that is named, else the machine's own where the extra is installed."""
+    place = os.environ.get(TPM) or tpm.of_this_machine()
+    return Tpm(place) if place else None
 
 
 def _down(_parsed: argparse.Namespace, state: State) -> int:

@@ -8,6 +8,7 @@ import json
 import ssl
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from http.client import HTTPMessage
 from pathlib import Path
@@ -21,6 +22,7 @@ from agent.errors import AgentError, Nonsense, Problem, Unreachable
 from agent.guard import MARK
 from agent.https import Connection
 from agent.tokens import PATH, Tokens
+from agent.tpm import Tpm
 
 LARGEST_ANSWER = 1 << 20
 """Bytes. A verdict with every finding and resource has some tens of KiB."""
@@ -50,6 +52,7 @@ class Gateway:
         self._streams = Connection(self.url, trust, mark=MARK, find=find)
         self._tokens = Tokens(self.url, key)
         self._asking = threading.Lock()
+        self.wanted: answers.Attestation | None = None
 
     def begin_enrolment(self, name: str, redirect_uri: str, resource: str | None = None) -> tuple[str, str]:
         """Begin to enrol, or to log in again, for a resource that asks for more. Gives the enrolment's id and the URL for the browser."""
@@ -94,7 +97,16 @@ class Gateway:
         """Open a session, presenting the nonce of the last answer. Gives the verdict before any report, and the next one."""
         answer = self._post("/v1/sessions", wire.TYP_SESSION, {"nonce": nonce})
         _name(answer, "session")
+        self.wanted = answers.attestation(answer.get("attest"))
         return answers.verdict(answer), answers.text(answer, "nonce")
+
+    def prove(self, tpm: Tpm) -> None:
+        """Prove the machine's TPM to the gateway. Raises AgentError too."""
+        certificate, key = tpm.identity()
+        asked = {"certificate": b64encode(certificate).decode(), "key": b64encode(key).decode()}
+        answer = self._ask("POST", "/v1/attestation", asked)
+        secret = tpm.activate(answers.data(answer, "credential"), answers.data(answer, "encrypted_seed"))
+        self._ask("POST", "/v1/attestation/activation", {"secret": b64encode(secret).decode()})
 
     def report(self, report: wire.PostureReport) -> tuple[answers.Verdict, str]:
         """Send a report. Gives the verdict and the nonce for the next one."""

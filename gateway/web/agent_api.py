@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from agent import wire
 from gateway.access import (
+    attestation,
     audit,
     credentials,
     custody,
@@ -158,6 +159,7 @@ def begin_session(gateway: Deployment, request: Request, body: bytes) -> Respons
             session, nonce = sessions.begin(
                 db, gateway.in_force, verified, now=now, entropy=gateway.entropy, place=place
             )
+            proved = attestation.proved(devices.enrolled(db, verified.device))
     except devices.Forked as forked:
         _quarantine(gateway, verified.device, forked, now=now)
         raise
@@ -167,7 +169,8 @@ def begin_session(gateway: Deployment, request: Request, body: bytes) -> Respons
     if before is not None:
         gateway.follow([before.id], now=now)
     told = verdict(session, now=now, lease=gateway.lease_of(session))
-    return answer_json({**told, "nonce": nonce}, 201)
+    wanted = {"attest": {"pcrs": list(gateway.tpm_pcrs), "proved": proved}} if gateway.tpm_roots else {}
+    return answer_json({**told, "nonce": nonce, **wanted}, 201)
 
 
 def report(gateway: Deployment, request: Request, body: bytes) -> Response:

@@ -17,6 +17,7 @@ from gateway.web import (
     admin,
     admin_devices,
     agent_api,
+    attestation,
     background,
     bearer,
     breaker,
@@ -46,6 +47,7 @@ HEADERS = {
 DESCRIBED = (
     *agent_api.OPERATIONS,
     *bearer.OPERATIONS,
+    *attestation.OPERATIONS,
     *events.OPERATIONS,
     *login.OPERATIONS,
     *device_login.OPERATIONS,

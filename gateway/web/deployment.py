@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
+from cryptography import x509
 from sqlalchemy import Engine
 from starlette.requests import Request
 
@@ -53,7 +54,8 @@ class ProviderCheck:
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """What a request may need. `cookie_key` seals the login state, 32 bytes; `history` is how long decisions are kept;
-    `receiver` takes security events, where there is a transmitter. `policy` is that of the folder; what decides is
+    `receiver` takes security events, where there is a transmitter; `tpm_roots` are the makers of TPMs that are believed, and
+    `tpm_pcrs` what a quote is asked for. `policy` is that of the folder; what decides is
     `in_force`. `lookup` asks for the names of the policy, `map` knows in which country an address is. `witness` knows the
     devices too, and its records are worth something for `witness_age`."""
 
@@ -70,6 +72,8 @@ class Deployment:
     clock: Clock
     entropy: Entropy
     admission: Admission = field(default_factory=Admission)
+    tpm_roots: tuple[x509.Certificate, ...] = ()
+    tpm_pcrs: tuple[int, ...] = ()
     receiver: Receiver | None = None
     history: timedelta = timedelta(days=90)
     sightings: Sightings = field(default_factory=Sightings)

@@ -22,6 +22,7 @@ SECURITY: dict[Proof, list[dict[str, list[str]]]] = {
     Proof.ENROLMENT_KEY: [{"device": []}],
     Proof.DEVICE_TOKEN: [{"dpop": []}],
     Proof.OWNER_TOKEN: [{"token": [], "dpop": []}],
+    Proof.HOLDER: [{"token": [], "dpop": []}],
     Proof.PROVIDER: [],  # OpenAPI has no scheme for a token in a form; the body is described instead
     Proof.TRANSMITTER: [{"transmitter": []}],
     Proof.CONSENT: [],  # it stands in the form
