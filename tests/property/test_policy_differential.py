@@ -18,7 +18,7 @@ from gateway.policy.load import loads
 from gateway.policy.model import Answers, Decision, EvidenceGrade, Posture, Subject
 from gateway.policy.policy import Policy
 from gateway.policy.story import MOST_EVENTS, told
-from tests.property.drawn_policy import NOW, PROBES, device, document
+from tests.property.drawn_policy import DENIABLE, NOW, PROBES, device, document, some, whom
 from tests.property.naive_policy import GRADES, Answer, Device, Probe, interpret
 
 POLICIES = 2_000
@@ -105,6 +105,28 @@ def test_the_compiled_policy_decides_as_the_interpreted_one_to_the_letter(part: 
                 expected = interpreted(policy, subject, posture, now=now, failing_since=known, answers=answers(about))
                 found = decide(policy, subject, posture, now=now, failing_since=known, answers=answers(about))
                 assert found == expected, shown(drawn, about, now)
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_another_deny_a_grant_less_and_another_order_never_reach_more(part: int) -> None:
+    chance = random.Random(5 * PARTS + part)
+    for _ in range(POLICIES // PARTS // 4):
+        drawn = document(chance)
+        more = {**drawn, "deny": [*drawn.get("deny", []), {**whom(chance), "resources": some(chance, DENIABLE)}]}
+        fewer = {**drawn, "access": [grant for grant in drawn["access"] if chance.random() < 0.7]}
+        other = {
+            key: chance.sample(value, len(value)) if key in ("access", "deny", "limits") else value
+            for key, value in drawn.items()
+        }
+        policies = [loads(json.dumps(one), "drawn.yaml") for one in (drawn, more, fewer, other)]
+        assert policies[3].version == policies[0].version
+        for _ in range(DEVICES // 5):
+            about = device(chance)
+            whole, denied, less, again = (asked(policy, about, NOW) for policy in policies)
+            assert reached(denied.permits) <= reached(whole.permits), shown(more, about, NOW)
+            assert reached(less.permits) <= reached(whole.permits), shown(drawn, about, NOW)
+            assert again == whole, shown(drawn, about, NOW)
+            assert denied.tier == less.tier == whole.tier
 
 
 @pytest.mark.parametrize("part", range(PARTS))
