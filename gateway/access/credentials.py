@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode, b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from ipaddress import ip_address, ip_network
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from sqlmodel import Session
@@ -23,17 +25,24 @@ KEEPALIVE_SECONDS = 25
 
 @dataclass(frozen=True, slots=True)
 class TunnelEnd:
-    """The gateway's end of the tunnel, as every agent is told it."""
+    """The gateway's end of the tunnel, as every agent is told it. Port and endpoint are the first instance's."""
 
     private_key: bytes
     listen_port: int
     endpoint: str
     pool: Pool
     mtu: int
+    dns: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
 
     @property
     def public_key(self) -> bytes:
         return X25519PrivateKey.from_private_bytes(self.private_key).public_key().public_bytes_raw()
+
+    def endpoint_for(self, addresses: Sequence[str]) -> str:
+        """Where the peer with these addresses finds its instance."""
+        host, _, port = self.endpoint.rpartition(":")
+        return f"{host}:{int(port) + self.pool.instance(ip_network(addresses[0]))}"
 
 
 def issue(db: Session, end: TunnelEnd, session: tables.Session, public_key: object, *, now: datetime) -> TunnelConfig:
@@ -49,13 +58,18 @@ def issue(db: Session, end: TunnelEnd, session: tables.Session, public_key: obje
         peer = _new_peer(db, session, key, lease(db, session, end.pool, now=now), now=now)
     elif peer.live_session != session.id:
         raise Conflict("key-used", "this WireGuard key has been used before; make a new one for every session")
+    dns = tuple(
+        server for server in end.dns if any(ip_address(server) in ip_network(route) for route in session.routes)
+    )
     return TunnelConfig(
         public_key=b64encode(end.public_key).decode(),
-        endpoint=end.endpoint,
+        endpoint=end.endpoint_for(peer.addresses),
         addresses=tuple(peer.addresses),
         routes=tuple(session.routes),
         mtu=end.mtu,
         keepalive=KEEPALIVE_SECONDS,
+        dns=dns,  # a server that this session cannot reach at any tier would only swallow its questions
+        domains=end.domains if dns else (),
     )
 
 
