@@ -14,11 +14,14 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
 from gateway.policy.checks import FACTS
-from gateway.policy.checks.check import STRICT, Demanded, Duration
+from gateway.policy.checks.check import STRICT, Demanded, Duration, Grade
+from gateway.policy.document import Country
 from gateway.policy.names import Device, Group, Name, Text
+from gateway.policy.networks import Host
 from gateway.policy.source import Path
 from gateway.policy.validation import keys
 
+CUSTOM = r"custom\.[a-z][a-z0-9-]{0,39}"
 UNREPORTED = "none"
 """The posture of a device that has not reported."""
 
@@ -27,15 +30,17 @@ BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def _fact(name: str) -> str:
-    if name not in FACTS:
+    if name not in FACTS and not re.fullmatch(CUSTOM, name):
         raise ValueError(f"is no fact that a check reads; allowed are {', '.join(FACTS)}")
     return name
 
 
 def _scalar(value: object) -> object:
-    if not isinstance(value, str | int | float):
+    listed = isinstance(value, list) and all(isinstance(member, str) for member in value)
+    if not listed and not isinstance(value, str | int | float):
         raise ValueError(
-            "must be a text, a number, true, false, or one of {ago: 2h}, {unreadable: why}, {missing: true}"
+            "must be a text, a number, true, false, a list of texts, or one of {ago: 2h}, {ahead: 2h}, {exactly: …}, "
+            "{unreadable: why}, {missing: true}"
         )
     return value
 
@@ -56,15 +61,18 @@ def _one_or_other(scalar: str, mapping: str) -> Discriminator:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Unusual:
-    """A fact that is a time before the judgement, could not be read, or was not reported."""
+    """A fact that is a time before or after the judgement, is no plain value, could not be read, or was not reported."""
 
     ago: Duration | None = None
+    ahead: Duration | None = None
+    exactly: Any = None
     unreadable: Text | None = None
     missing: Demanded | None = None
 
     def __post_init__(self) -> None:
-        if sum(value is not None for value in (self.ago, self.unreadable, self.missing)) != 1:
-            raise ValueError("needs one of ago, unreadable and missing")
+        said = (self.ago, self.ahead, self.exactly, self.unreadable, self.missing)
+        if sum(value is not None for value in said) != 1:
+            raise ValueError("needs one of ago, ahead, exactly, unreadable and missing")
 
 
 Said = Annotated[
@@ -78,10 +86,12 @@ Instant = Annotated[datetime, BeforeValidator(instant)]
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class User:
-    """Who asks."""
+    """Who asks, and from where."""
 
     name: Text
     groups: list[Group] = field(default_factory=list)
+    country: Country | None = None
+    address: Text | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -104,6 +114,9 @@ class Fixture:
     expect: Expectation
     but: Facts = field(default_factory=dict)
     device: Device | None = None
+    tags: list[Name] = field(default_factory=list)
+    names: dict[Host, list[Text]] = field(default_factory=dict)
+    evidence: dict[FactName, Grade] = field(default_factory=dict)
     at: Instant = BEGINNING
     report_age: Duration = timedelta()
     failing_for: dict[Name, Duration] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from typing import Any
 from agent.wire import Fact
 from gateway.policy.engine import decide
 from gateway.policy.fixture import Unusual
-from gateway.policy.model import Decision, Posture, Subject
+from gateway.policy.model import Answers, Decision, Posture, Subject
 from gateway.policy.policy import Policy
 from gateway.policy.reach import Destination, overlap
 from gateway.policy.suite import Case
@@ -34,14 +34,28 @@ class Trial:
 def hold(policy: Policy, case: Case) -> Trial:
     """Decide about the case as the gateway would about a device."""
     fixture = case.fixture
-    decision = decide(policy, subject(case), posture(case), now=fixture.at, failing_since=failing_since(case))
+    decision = decide(
+        policy, subject(case), posture(case), now=fixture.at, failing_since=failing_since(case), answers=answers(case)
+    )
     return Trial(case, decision, tuple(_differences(policy, case, decision)))
 
 
 def subject(case: Case) -> Subject:
     """Name whom the case is about."""
     fixture = case.fixture
-    return Subject(fixture.user.name, frozenset(fixture.user.groups), fixture.device or SOURCE)
+    return Subject(
+        fixture.user.name,
+        frozenset(fixture.user.groups),
+        fixture.device or SOURCE,
+        tags=frozenset(fixture.tags),
+        address=fixture.user.address,
+        country=fixture.user.country,
+    )
+
+
+def answers(case: Case) -> Answers:
+    """Say what DNS names stand for."""
+    return {name: tuple(addresses) for name, addresses in case.fixture.names.items()}
 
 
 def failing_since(case: Case) -> dict[str, datetime]:
@@ -56,7 +70,7 @@ def posture(case: Case) -> Posture | None:
     at = case.fixture.at
     received = at - case.fixture.report_age
     facts = {name: _fact(said, at) for name, said in case.facts.items() if not _missing(said)}
-    return Posture(facts, observed_at=received, received_at=received)
+    return Posture(facts, observed_at=received, received_at=received, grades=case.fixture.evidence)
 
 
 def _missing(said: Any) -> bool:
@@ -69,6 +83,10 @@ def _fact(said: Any, at: datetime) -> Fact:
         return Fact(said, SOURCE, observed)
     if said.ago is not None:
         return Fact((at - said.ago).timestamp(), SOURCE, observed)
+    if said.ahead is not None:
+        return Fact((at + said.ahead).timestamp(), SOURCE, observed)
+    if said.exactly is not None:
+        return Fact(said.exactly, SOURCE, observed)
     return Fact(None, SOURCE, observed, absent=said.unreadable)
 
 

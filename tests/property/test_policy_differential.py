@@ -110,7 +110,7 @@ def test_the_compiled_policy_decides_as_the_interpreted_one_to_the_letter(part: 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_another_deny_a_grant_less_and_another_order_never_reach_more(part: int) -> None:
     chance = random.Random(5 * PARTS + part)
-    for _ in range(POLICIES // PARTS // 4):
+    for _ in range(POLICIES // PARTS // 8):
         drawn = document(chance)
         more = {**drawn, "deny": [*drawn.get("deny", []), {**whom(chance), "resources": some(chance, DENIABLE)}]}
         fewer = {**drawn, "access": [grant for grant in drawn["access"] if chance.random() < 0.7]}
