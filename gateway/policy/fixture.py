@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from dataclasses import field
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Strict, Tag
 from pydantic.dataclasses import dataclass
 
 from gateway.policy.checks import FACTS
@@ -33,6 +34,13 @@ def _fact(name: str) -> str:
     if name not in FACTS and not re.fullmatch(CUSTOM, name):
         raise ValueError(f"is no fact that a check reads; allowed are {', '.join(FACTS)}")
     return name
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise ValueError("is no address; allowed is for example 192.0.2.7 or 2001:db8::7") from None
 
 
 def _scalar(value: object) -> object:
@@ -79,6 +87,7 @@ Said = Annotated[
     Annotated[Any, AfterValidator(_scalar), Tag("value")] | Annotated[Unusual, Tag("unusual")],
     _one_or_other("value", "unusual"),
 ]
+Address = Annotated[str, Strict(), AfterValidator(_address)]
 FactName = Annotated[str, AfterValidator(_fact)]
 Facts = dict[FactName, Said]
 Instant = Annotated[datetime, BeforeValidator(instant)]
@@ -86,12 +95,15 @@ Instant = Annotated[datetime, BeforeValidator(instant)]
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class User:
-    """Who asks, and from where."""
+    """Who asks, from where, and by which login. `logged_in` is how long ago; without it the login's age is not known."""
 
     name: Text
     groups: list[Group] = field(default_factory=list)
+    tags: list[Name] = field(default_factory=list)
+    address: Address | None = None
     country: Country | None = None
-    address: Text | None = None
+    logged_in: Duration | None = None
+    acr: Text | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -114,7 +126,6 @@ class Fixture:
     expect: Expectation
     but: Facts = field(default_factory=dict)
     device: Device | None = None
-    tags: list[Name] = field(default_factory=list)
     names: dict[Host, list[Text]] = field(default_factory=dict)
     evidence: dict[FactName, Grade] = field(default_factory=dict)
     at: Instant = BEGINNING

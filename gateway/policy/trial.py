@@ -43,13 +43,16 @@ def hold(policy: Policy, case: Case) -> Trial:
 def subject(case: Case) -> Subject:
     """Name whom the case is about."""
     fixture = case.fixture
+    user, login = fixture.user, fixture.user.logged_in
     return Subject(
-        fixture.user.name,
-        frozenset(fixture.user.groups),
-        fixture.device or SOURCE,
-        tags=frozenset(fixture.tags),
-        address=fixture.user.address,
-        country=fixture.user.country,
+        user=user.name,
+        groups=frozenset(user.groups),
+        device=fixture.device or SOURCE,
+        tags=frozenset(user.tags),
+        address=user.address,
+        country=user.country,
+        authenticated_at=fixture.at - login if login is not None else None,
+        acr=user.acr,
     )
 
 

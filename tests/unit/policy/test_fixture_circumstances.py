@@ -28,8 +28,7 @@ checks:
 GOOD = """
 fixtures:
   - name: everything
-    user: {name: alice, address: 9.9.9.7, country: AT}
-    tags: [kiosk]
+    user: {name: alice, address: 9.9.9.7, country: AT, tags: [kiosk]}
     names: {git.example.com: [10.20.0.7]}
     evidence: {mdm.enrolled: vendor-confirmed}
     at: 2026-03-02T08:00:00Z

@@ -77,9 +77,9 @@ def test_a_fixture_that_says_what_the_policy_decides_passes(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ("report_age:", "reportage:", "0.yaml:16:5: fixtures.0.reportage: is not a key; allowed are name, user, posture, expect, but, device, tags, names, evidence, at, report_age, failing_for"),
+        ("report_age:", "reportage:", "0.yaml:16:5: fixtures.0.reportage: is not a key; allowed are name, user, posture, expect, but, device, names, evidence, at, report_age, failing_for"),
         ("tier: full", "teir: full", "0.yaml:18:14: fixtures.0.expect.teir: is not a key; allowed are tier, findings, reachable, unreachable"),
-        ("name: bob", "nmae: bob", "0.yaml:12:12: fixtures.0.user.nmae: is not a key; allowed are name, groups, country, address"),
+        ("name: bob", "nmae: bob", "0.yaml:12:12: fixtures.0.user.nmae: is not a key; allowed are name, groups, tags, address, country, logged_in, acr"),
         ("{ago: 1h}", "{agoo: 1h}", "0.yaml:6:31: postures.healthy.antivirus.signatures_at.agoo: is not a key; allowed are ago, ahead, exactly, unreadable, missing"),
         ("{ago: 1h}", "{}", "0.yaml:6:30: postures.healthy.antivirus.signatures_at: needs one of ago, ahead, exactly, unreadable and missing"),
         ("{ago: 1h}", "{ago: 1h, missing: true}", "0.yaml:6:30: postures.healthy.antivirus.signatures_at: needs one of ago, ahead, exactly, unreadable and missing"),
