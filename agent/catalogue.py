@@ -108,7 +108,7 @@ CATALOGUE: Final[dict[str, Described]] = {
     "network.listening_programs": Described(Kind.MAP),
     "network.gateways": Described(Kind.TEXTS),
     "network.dns_servers": Described(Kind.TEXTS),
-    "network.captive_portal": Described(Kind.FLAG, ("linux", "windows")),
+    "network.captive_portal": Described(Kind.FLAG, LINUX),
     "agent.version": Described(Kind.TEXT),
     "agent.digest": Described(Kind.TEXT),
     "agent.integrity": Described(Kind.FLAG),
