@@ -70,7 +70,7 @@ CATALOGUE: Final[dict[str, Described]] = {
     "patches.security_pending": Described(Kind.COUNT),
     "patches.lists_updated_at": Described(Kind.TIME),
     "patches.installed_at": Described(Kind.TIME),
-    "patches.reboot_required": Described(Kind.FLAG),
+    "patches.reboot_required": Described(Kind.FLAG, ("linux", "windows")),
     "patches.services_to_restart": Described(Kind.TEXTS, LINUX),
     "patches.automatic": Described(Kind.FLAG),
     "antivirus.product": Described(Kind.TEXT),

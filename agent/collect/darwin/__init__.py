@@ -108,7 +108,7 @@ SUBJECTS: Final[Mapping[str, tuple[tuple[str, ...], Callable[[], Values], str]]]
     "patches": (
         (
             *("patches.pending", "patches.security_pending", "patches.lists_updated_at", "patches.installed_at"),
-            *("patches.reboot_required", "patches.automatic"),
+            "patches.automatic",
         ),
         _patches,
         "softwareupdate",

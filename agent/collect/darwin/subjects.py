@@ -75,12 +75,7 @@ def read_updates(said: str) -> Values:
         raise Unreadable("softwareupdate lists updates in another form")
     # Apple ships fixes of vulnerabilities in macOS, Safari and rapid responses; it marks none of them.
     security = [title for title in titles if re.match(r"macOS|Safari|Security|Rapid", title)]
-    restart = "Action: restart" in said
-    return {
-        "patches.pending": len(labels),
-        "patches.security_pending": len(security),
-        "patches.reboot_required": restart,
-    }
+    return {"patches.pending": len(labels), "patches.security_pending": len(security)}
 
 
 def read_update_settings(data: bytes) -> Values:
