@@ -33,7 +33,7 @@ TRIES = 3
 NONCE_NEEDED = "dpop-nonce"
 AGAIN = (NONCE_NEEDED, "token-", "grant-")
 """How the codes of refusals begin after which another try makes sense."""
-SILENCE = 45.0
+SILENCE = 95.0
 """Seconds without a line on the event stream, three times what the gateway sends at least, before it counts as dead."""
 
 
