@@ -109,6 +109,10 @@ class Gateway:
             self._streams.extend(SILENCE)
             yield piece
 
+    def strayed(self) -> bool:
+        """After a change of the network: let go of connections that lead nowhere. Says whether there was one."""
+        return any([self._client.strayed(), self._streams.strayed()])
+
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""

@@ -54,6 +54,7 @@ class Agent:
         self._say = say
         self._stopped = False
         self._disturbed = False
+        self._moved = False
         self._failures = 0
         self._end = ""
         self._events: list[tuple[str, str, dict[str, Any]]] = []
@@ -126,12 +127,22 @@ class Agent:
         news = sum(self._ask(name) for name in changed) > 0  # each of them is asked
         if "antivirus" in changed:
             self._watches.follow_antivirus()
+        if "network" in changed:
+            self._roam()
         for kind, value in self.inbox.take():
             if kind == "facts":
                 news |= self._posture.finished(*value)
             elif kind == "event":
                 self._events.append(value)
         return changed, news
+
+    def _roam(self) -> None:
+        """This machine may be elsewhere now."""
+        if self._tunnel.roam():
+            self._say("the gateway is reached at another address now")
+        if self._gateway.strayed():
+            self._say("this machine is on another network now")
+            self._moved = True
 
     def _ask(self, name: str) -> bool:
         start = time.monotonic()
@@ -154,6 +165,9 @@ class Agent:
         schedule = Schedule(now=boottime(), heartbeat=_heartbeat(conversation), jitter=random.random())  # noqa: S311
         while not self._stopped:
             _, news = self._wait(schedule.next() - boottime())
+            if self._moved:
+                self._moved = False
+                schedule.hurry(now=boottime())
             if self._ended(conversation, schedule):
                 return
             self._keep(conversation, schedule, news=news)

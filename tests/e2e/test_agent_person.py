@@ -15,6 +15,7 @@ import pytest
 from agent import notify
 from agent.watch import dbus
 from agent.watch.dbus import BusWatch
+from gateway.demo.network import INTERNET_WIRE
 from gateway.demo.stage import built
 from tests.e2e.test_agent import WITHIN, Laptop, eventually, reached
 
@@ -54,6 +55,29 @@ def test_doctor_finds_all_in_order_and_then_what_is_broken(laptop: Laptop) -> No
         laptop.stage.network.gateway.run("nft", "delete", "table", "ip", "block")
     eventually(lambda: laptop.status()["connected"], "connected again")
     agent.end()
+
+
+def test_another_network_and_none_at_all_are_survived_without_a_person(laptop: Laptop) -> None:
+    """Roaming: the address that everything began at is gone; then a network on which the gateway is not found for a while."""
+    agent = reached(laptop)
+    session = laptop.status()["verdict"]["session"]
+    mark = agent.mark()
+    laptop.host.ip("address", "add", "198.51.100.8/24", "dev", INTERNET_WIRE)
+    laptop.host.ip("address", "del", "198.51.100.7/24", "dev", INTERNET_WIRE)
+    try:
+        agent.wait_for("on another network now", timeout=WITHIN, after=mark)
+        laptop.arrives()
+        eventually(lambda: laptop.status()["connected"], "connected")
+        laptop.host.ip("link", "set", INTERNET_WIRE, "down")
+        assert laptop.status()["connected"] is False
+        laptop.host.ip("link", "set", INTERNET_WIRE, "up")
+        laptop.arrives()
+        eventually(lambda: laptop.status()["connected"], "connected")
+        assert laptop.status()["verdict"]["session"] == session, "the same session, and nobody was asked to log in"
+    finally:
+        laptop.host.ip("address", "add", "198.51.100.7/24", "dev", INTERNET_WIRE)
+        laptop.host.ip("address", "del", "198.51.100.8/24", "dev", INTERNET_WIRE)
+        agent.end()
 
 
 def test_a_bug_report_of_a_real_machine_holds_no_key_and_no_token(laptop: Laptop, tmp_path: Path) -> None:
