@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from agent import answers, notify
+from agent import answers, memory, notify
 from agent.client import Gateway
 from agent.collect import Collection
 from agent.conversation import Conversation, Nonce
@@ -71,6 +71,7 @@ class Agent:
     def run(self) -> None:
         """Keep a session until `stop`; then leave the gateway and take the tunnel down."""
         self._board.publish("starting")
+        memory.share_one_heap()
         try:
             self._tunnel.recover()
             self._posture.everything()
@@ -84,6 +85,7 @@ class Agent:
         until = boottime() + FIRST_FACTS_WITHIN
         while not self._stopped and not self._posture.complete and boottime() < until:
             self._wait(until - boottime())
+        memory.give_back()
 
     def _attempt(self) -> None:
         """Live one session, or wait until another try makes sense."""
@@ -185,6 +187,7 @@ class Agent:
             self._posture.everything()
             self._watches.follow_antivirus()
             schedule.collected(now=now)
+            memory.give_back()
             news = True
         due = schedule.report_due(now=now)
         if due and not news:
