@@ -68,6 +68,9 @@ def parser() -> argparse.ArgumentParser:
 
     login = commands.add_parser("login", help="log in again")
     login.add_argument("--name", default=socket.gethostname(), help=argparse.SUPPRESS)
+    login.add_argument(
+        "--for", dest="resource", metavar="RESOURCE", help="log in as young or strong as this resource asks"
+    )
     login.set_defaults(run=_login)
     for command in (enrol, login):
         command.add_argument("--no-browser", action="store_true", help="print the address instead of opening a browser")
@@ -120,7 +123,7 @@ def _enrol(parsed: argparse.Namespace, state: State) -> int:
     url = origin(parsed.url)
     enrolment_key = _enrolment_key(parsed.key_file) if parsed.key_file is not None else None
     state.prepare()
-    return _bind(state, url, parsed.ca, parsed, enrolment_key)
+    return _bind(state, url, parsed.ca, parsed, enrolment_key=enrolment_key)
 
 
 def _enrolment_key(file: Path) -> str:
@@ -134,11 +137,17 @@ def _enrolment_key(file: Path) -> str:
 
 
 def _login(parsed: argparse.Namespace, state: State) -> int:
-    return _bind(state, state.enrolment().gateway, state.authority(), parsed)
+    return _bind(state, state.enrolment().gateway, state.authority(), parsed, resource=parsed.resource)
 
 
 def _bind(
-    state: State, url: str, authority: Path | None, parsed: argparse.Namespace, enrolment_key: str | None = None
+    state: State,
+    url: str,
+    authority: Path | None,
+    parsed: argparse.Namespace,
+    *,
+    enrolment_key: str | None = None,
+    resource: str | None = None,
 ) -> int:
     key = state.key_or_new()
     gateway = Gateway(url, key, authority)
@@ -146,7 +155,7 @@ def _bind(
         if enrolment_key is not None:
             user = gateway.redeem(parsed.name, enrolment_key)
         else:
-            user = log_in(gateway, parsed.name, tell=_tell, browser=not parsed.no_browser)
+            user = log_in(gateway, parsed.name, tell=_tell, browser=not parsed.no_browser, resource=resource)
     finally:
         gateway.close()
     state.keep_enrolment(Enrolment(url, key.id, user), authority)

@@ -47,6 +47,15 @@ class Resource:
 
 
 @dataclass(frozen=True, slots=True)
+class StepUp:
+    """Something that another login would open: one at most `max_age` seconds old, of one of these classes."""
+
+    resource: str
+    max_age: int | None
+    acr_values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """Where a session stands."""
 
@@ -62,6 +71,7 @@ class Verdict:
     """The gateway's name for this decision; none from an older gateway."""
     expires_at: float | None = None
     """When the session ends whatever is reported; none from an older gateway."""
+    step_up: tuple[StepUp, ...] = ()
 
     @property
     def refused(self) -> list[Finding]:
@@ -84,6 +94,7 @@ def verdict(members: object) -> Verdict:
         lease_ms=_whole(given, "lease_ms", 0, 24 * 3600 * 1000),
         heartbeat_ms=_whole(given, "heartbeat_ms", 1000, 24 * 3600 * 1000),
         policy_version=text(given, "policy_version"),
+        step_up=_list(given, "step_up", _step_up) if "step_up" in given else (),
         trace=text({"trace": "", **given}, "trace"),
         expires_at=_instant(given, "expires_at"),
     )
@@ -156,6 +167,11 @@ def _finding(members: Mapping[str, Any]) -> Finding:
 def _resource(members: Mapping[str, Any]) -> Resource:
     named = {name: tuple(map(printable, _texts(members, name))) for name in ("destinations", "ports")}
     return Resource(text(members, "name"), named["destinations"], named["ports"])
+
+
+def _step_up(members: Mapping[str, Any]) -> StepUp:
+    max_age = None if members.get("max_age") is None else _whole(members, "max_age", 1, 2**31)
+    return StepUp(text(members, "resource"), max_age, tuple(map(printable, _texts(members, "acr_values"))))
 
 
 def _texts(members: Mapping[str, Any], name: str) -> list[str]:

@@ -51,9 +51,10 @@ class Gateway:
         self._tokens = Tokens(self.url, key)
         self._asking = threading.Lock()
 
-    def begin_enrolment(self, name: str, redirect_uri: str) -> tuple[str, str]:
-        """Begin to enrol, or to log in again. Gives the enrolment's id and the URL for the browser."""
-        claims = {**_description(name), "redirect_uri": redirect_uri}
+    def begin_enrolment(self, name: str, redirect_uri: str, resource: str | None = None) -> tuple[str, str]:
+        """Begin to enrol, or to log in again, for a resource that asks for more. Gives the enrolment's id and the URL for the browser."""
+        asked = {} if resource is None else {"resource": resource}
+        claims = {**_description(name), "redirect_uri": redirect_uri, **asked}
         answer = self._post("/v1/enrolments", wire.TYP_ENROLMENT, claims)
         login_url = answers.text(answer, "login_url")
         if not login_url.startswith(f"{self.url}/login/"):

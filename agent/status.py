@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from agent.answers import Finding, Verdict
+from agent.answers import Finding, StepUp, Verdict
 from agent.state import State
 from agent.tunnel import Tunnel
 from agent.wire import Enrolment
@@ -99,10 +99,21 @@ def changes(before: Verdict, verdict: Verdict) -> Iterator[str]:
     for finding in verdict.findings:
         if (finding.check, finding.reason, finding.effective) not in known:
             yield from explained(finding)
+    shut = {step.resource for step in before.step_up}
+    for step in verdict.step_up:
+        if step.resource not in shut:
+            yield f"  {step.resource} is closed: {asked(step)}"
     failing = {finding.check for finding in verdict.findings}
     for finding in before.findings:
         if finding.check not in failing:
             yield f"  resolved: {finding.check}"
+
+
+def asked(step: StepUp) -> str:
+    """What opens it."""
+    kind = f" of the class {' or '.join(step.acr_values)}" if step.acr_values else ""
+    age = f", at most {step.max_age // 60} minutes old" if step.max_age is not None else ""
+    return f"it needs a login{kind}{age}: sallyport-agent login --for {step.resource}"
 
 
 def explained(finding: Finding) -> Iterator[str]:
@@ -139,6 +150,8 @@ def _access(verdict: Verdict, since: float) -> Iterator[str]:
     yield f"tier      {verdict.tier} since {clock(since)}"
     for resource in verdict.resources:
         yield f"reaches   {resource.name}: {', '.join(resource.destinations)} {' '.join(resource.ports)}".rstrip()
+    for step in verdict.step_up:
+        yield f"closed    {step.resource}: {asked(step)}"
     if not verdict.findings:
         yield "findings  none"
     for finding in verdict.findings:

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
-from urllib.parse import urlsplit
 
 import structlog
 import uvicorn
@@ -27,27 +26,32 @@ from gateway.access.credentials import TunnelEnd
 from gateway.access.devices import Admission
 from gateway.access.enforcement import Enforcement
 from gateway.access.event_stream import Receiver
+from gateway.access.follower import Follower
 from gateway.access.place import Map
 from gateway.access.policies import Applied
 from gateway.access.resolver import Resolver
+from gateway.access.sightings import Sightings
 from gateway.access.tunnel import SOCKETS, UapiTunnel
 from gateway.errors import HostError, SettingsError
 from gateway.identity.client_key import ClientKey
 from gateway.identity.http import Egress
 from gateway.identity.oidc import RelyingParty
 from gateway.identity.possession import Prover
+from gateway.identity.providers import Provider, Providers, Registration, read
 from gateway.identity.tokens import Mint
 from gateway.identity.transmitter import Transmitter
 from gateway.policy.load import load_policy, texts
 from gateway.policy.policy import Policy
 from gateway.policy.stage import Budget
-from gateway.settings import LOOPBACK, Settings
+from gateway.settings import Settings
 from gateway.store.engine import open_engine, writing
 from gateway.store.migrate import upgrade
 from gateway.web import certificate, state
 from gateway.web.app import make_app
 from gateway.web.clock import Clock
 from gateway.web.deployment import Deployment, ProviderCheck
+from gateway.witness import Witness
+from gateway.witness.fleet import Fleet
 
 DRAIN_SECONDS = 2
 
@@ -80,26 +84,29 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
     """Put a gateway together: database, keys, policy, provider, tunnel. Nothing is contacted yet but the database."""
     engine = open_engine(settings.database_url)
     upgrade(engine)
-    provider = _provider(settings, issuer)
+    providers = _providers(settings, issuer)
     end = TunnelEnd(
         private_key=state.clamped(state.kept_key(settings.state_dir / "tunnel.key", os.urandom)),
         listen_port=settings.tunnel_endpoint[1],
         endpoint=_host_port(*settings.tunnel_endpoint),
-        pool=Pool(settings.tunnel_addresses),
+        pool=Pool(settings.tunnel_addresses, len(settings.tunnel_instances)),
         mtu=settings.tunnel_mtu,
         dns=settings.tunnel_dns,
         domains=settings.tunnel_domains,
     )
-    tunnel = UapiTunnel(SOCKETS / f"{settings.tunnel_interface}.sock")
+    followers = [
+        Follower(UapiTunnel(SOCKETS / f"{each.interface}.sock"), end.private_key, each.port)
+        for each in settings.tunnel_instances
+    ]
     cookie_key = state.kept_key(settings.state_dir / "cookie.key", os.urandom)
     return Deployment(
         public_url=settings.public_url,
         management=_management(settings, policy),
         engine=engine,
         policy=policy,
-        provider=provider,
-        provider_check=ProviderCheck(provider),
-        enforcement=Enforcement(engine, tunnel, end.private_key, end.listen_port),
+        providers=providers,
+        provider_check=ProviderCheck(providers),
+        enforcement=Enforcement(engine, followers, end.pool),
         tunnel_end=end,
         cookie_key=cookie_key,
         mint=Mint(state.kept_key(settings.state_dir / "token.key", os.urandom), settings.public_url),
@@ -108,6 +115,9 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
         admission=Admission(frozenset(settings.approve_groups), settings.devices_per_user),
         receiver=_receiver(settings, engine, cookie_key),
         history=timedelta(days=settings.history_days),
+        sightings=Sightings(settings.update_servers),
+        witness=_witness(settings),
+        witness_age=timedelta(hours=settings.fleet_max_age_hours),
         lookup=Resolver(*_name_server(settings.dns_server)),
         map=Map(settings.countries_file),
         applied=Applied(
@@ -115,6 +125,12 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
             Budget(settings.breaker_share, settings.breaker_window, settings.breaker_floor),
         ),
     )
+
+
+def _witness(settings: Settings) -> Witness | None:
+    if settings.fleet_url is None or settings.fleet_token is None:
+        return None
+    return Fleet(settings.fleet_url, settings.fleet_token, Egress.for_issuer(settings.fleet_url))
 
 
 def _name_server(server: tuple[str, int] | None) -> tuple[Sequence[str], int]:
@@ -144,20 +160,38 @@ def _receiver(settings: Settings, engine: Engine, key: bytes) -> Receiver | None
     )
 
 
-def _provider(settings: Settings, issuer: str) -> RelyingParty:
-    host = urlsplit(issuer).hostname
-    prover = None
-    if settings.oidc_profile == "fapi2":
-        prover = Prover(ClientKey(state.kept_key(settings.state_dir / "client.key", os.urandom)), os.urandom)
-    return RelyingParty(
+def _providers(settings: Settings, issuer: str) -> Providers:
+    if settings.providers_file is not None:
+        return Providers(tuple(_provider(settings, one) for one in read(settings.providers_file)))
+    alone = Registration(
+        name="",
         issuer=issuer,
+        label="",
         client_id=settings.oidc_client_id,
         client_secret=settings.oidc_client_secret,
-        redirect_uri=f"{settings.public_url}/callback",
         groups_claim=settings.oidc_groups_claim,
-        http=Egress(allow_loopback=host in LOOPBACK, private_host=host),
-        prover=prover,
+        profile=settings.oidc_profile,
+        administrators=True,
     )
+    return Providers((_provider(settings, alone),))
+
+
+def _provider(settings: Settings, registration: Registration) -> Provider:
+    prover = None
+    if registration.profile == "fapi2":
+        prover = Prover(ClientKey(state.kept_key(settings.state_dir / "client.key", os.urandom)), os.urandom)
+    party = RelyingParty(
+        issuer=registration.issuer,
+        client_id=registration.client_id,
+        client_secret=registration.client_secret,
+        redirect_uri=f"{settings.public_url}/callback{registration.name and '/'}{registration.name}",
+        groups_claim=registration.groups_claim,
+        http=Egress.for_issuer(registration.issuer),
+        prover=prover,
+        name=registration.name,
+        groups_prefix=registration.groups_prefix,
+    )
+    return Provider(party, registration.label, frozenset(registration.domains), registration.administrators)
 
 
 def _tls(settings: Settings, *, self_signed: bool, now: datetime) -> ssl.SSLContext:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,15 @@ def test_a_new_verdict_is_told_by_what_it_changes() -> None:
         "    fix: sudo ufw enable",
     ]
     assert list(changes(QUARANTINE, FULL)) == ["tier full: wiki", "  resolved: firewall-on"]
+
+
+def test_what_another_login_would_open_is_told_once_with_the_command() -> None:
+    closed = replace(FULL, step_up=(answers.StepUp("payroll", 3600, ("phr",)),))
+    told = "payroll: it needs a login of the class phr, at most 60 minutes old: sallyport-agent login --for payroll"
+    assert f"closed    {told}" in list(picture(status(), closed, BEAT, now=NOW))
+    assert list(changes(FULL, closed)) == [f"  {told.replace('payroll:', 'payroll is closed:', 1)}"]
+    assert list(changes(closed, closed)) == []
+    assert answers.verdict(json.loads(json.dumps(closed.to_json()))) == closed
 
 
 def test_a_grace_says_until_when_and_a_warning_that_it_is_one() -> None:
