@@ -62,8 +62,8 @@ def test_another_network_and_none_at_all_are_survived_without_a_person(laptop: L
     agent = reached(laptop)
     session = laptop.status()["verdict"]["session"]
     mark = agent.mark()
+    laptop.host.ip("address", "flush", "dev", INTERNET_WIRE, "scope", "global")
     laptop.host.ip("address", "add", "198.51.100.8/24", "dev", INTERNET_WIRE)
-    laptop.host.ip("address", "del", "198.51.100.7/24", "dev", INTERNET_WIRE)
     try:
         agent.wait_for("on another network now", timeout=WITHIN, after=mark)
         laptop.arrives()
@@ -75,9 +75,9 @@ def test_another_network_and_none_at_all_are_survived_without_a_person(laptop: L
         eventually(lambda: laptop.status()["connected"], "connected")
         assert laptop.status()["verdict"]["session"] == session, "the same session, and nobody was asked to log in"
     finally:
-        laptop.host.ip("address", "add", "198.51.100.7/24", "dev", INTERNET_WIRE)
-        laptop.host.ip("address", "del", "198.51.100.8/24", "dev", INTERNET_WIRE)
         agent.end()
+        laptop.host.ip("address", "flush", "dev", INTERNET_WIRE, "scope", "global")
+        laptop.host.ip("address", "add", "198.51.100.7/24", "dev", INTERNET_WIRE)
 
 
 def test_a_bug_report_of_a_real_machine_holds_no_key_and_no_token(laptop: Laptop, tmp_path: Path) -> None:
