@@ -3,6 +3,7 @@
     GatewayError                 something a person can act on; the text says what to do next
     ├── SettingsError            a SALLYPORT_* setting is missing or wrong
     ├── PolicyError              a policy file does not hold; carries file, line and what is allowed
+    ├── PolicyRefused            a policy holds, and is not applied: signature, order, lock-out, limits
     ├── HostError                the machine lacks something: TUN, privilege, a free port
     ├── TunnelError              the tunnel process refused a change or cannot be reached
     ├── StoreError               the database cannot be used as it is
@@ -52,6 +53,10 @@ class PolicyError(GatewayError):
     def __init__(self, *problems: Problem) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = problems
+
+
+class PolicyRefused(GatewayError):
+    """A sound policy is not applied; the one before it stays."""
 
 
 class HostError(GatewayError):

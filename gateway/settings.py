@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
@@ -31,6 +33,10 @@ class Settings:
     state_dir: Path
     database_url: str
     policy_dir: Path | None
+    policy_signers: Path | None
+    breaker_share: int
+    breaker_floor: int
+    breaker_window: timedelta
     history_days: int
     oidc_issuer: str | None
     oidc_client_id: str
@@ -61,6 +67,10 @@ class Settings:
             state_dir=state_dir,
             database_url=read("DATABASE_URL", f"sqlite:///{state_dir}/sallyport.db", _database_url),
             policy_dir=read.optional("POLICY_DIR", _existing_dir),
+            policy_signers=read.optional("POLICY_SIGNERS", _existing_file),
+            breaker_share=read("BREAKER_SHARE", "20", _share),
+            breaker_floor=read("BREAKER_FLOOR", "10", _floor),
+            breaker_window=read("BREAKER_WINDOW", "10m", _window),
             history_days=read("HISTORY_DAYS", "90", _days),
             oidc_issuer=read.optional("OIDC_ISSUER", _issuer),
             oidc_client_id=read("OIDC_CLIENT_ID", "sallyport", _text),
@@ -222,6 +232,25 @@ def _networks(text: str) -> tuple[Network, ...]:
     if any(n.num_addresses < 8 for n in networks):
         raise ValueError("must be networks with at least 8 addresses")
     return networks
+
+
+def _share(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 0 <= int(text) <= 100:
+        raise ValueError("must be a percentage from 0 to 100; at 100 nothing is ever held")
+    return int(text)
+
+
+def _floor(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or len(text) > 9:
+        raise ValueError("must be a number of sessions")
+    return int(text)
+
+
+def _window(text: str) -> timedelta:
+    match = re.fullmatch(r"([1-9][0-9]{0,3})([smh])", text, re.ASCII)
+    if match is None:
+        raise ValueError("must be a whole number with s, m or h, for example 10m")
+    return timedelta(seconds=int(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]])
 
 
 def _days(text: str) -> int:

@@ -22,6 +22,7 @@ from gateway.errors import Malformed, NotFound, Unauthenticated
 from gateway.identity.security_event import Kind, SecurityEvent
 from gateway.identity.transmitter import POLL, PUSH, STATUSES, Stream, Transmitter, error_of
 from gateway.policy.policy import Policy
+from gateway.policy.stage import InForce
 from gateway.store import tables
 from gateway.store.engine import reading, writing
 
@@ -99,7 +100,7 @@ class Receiver:
         if authorization is None or not hmac.compare_digest(authorization.encode(), wanted.encode()):
             raise Unauthenticated("push-authorization", "the push does not show what its stream was made with")
 
-    def take(self, token: object, policy: Policy, follow: Follow, *, now: datetime) -> None:
+    def take(self, token: object, policy: Policy | InForce, follow: Follow, *, now: datetime) -> None:
         """Verify a token and do what it says. When this returns, it is durable. Raises Malformed, ProviderError, Unavailable."""
         try:
             event = self.transmitter.verified(token, self.stream().audience, now=now)
@@ -115,7 +116,7 @@ class Receiver:
         if changed:
             follow(changed)
 
-    def poll(self, policy: Policy, follow: Follow, *, now: datetime) -> bool:
+    def poll(self, policy: Policy | InForce, follow: Follow, *, now: datetime) -> bool:
         """Take what waits, and acknowledge what the last poll brought. Says whether there is more. Raises ProviderError."""
         taken, refused = list(self._acknowledged), dict(self._refused)
         found = self.transmitter.poll(self.stream().endpoint, taken, refused)

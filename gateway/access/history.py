@@ -39,8 +39,9 @@ def write(
             at=decision.evaluated_at,
             observed_at=posture.observed_at if posture else None,
             received_at=posture.received_at if posture else None,
-            question=_members(asked, changed or {}),
-            tier=decision.tier,
+            question=_members(asked, changed or {})
+            | ({"held_by": session.held_by} if session.held_by is not None else {}),
+            tier=session.tier,
             policy_version=decision.policy_version,
             digest=digest,
         )

@@ -5,21 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import func, or_
+from sqlalchemy import and_, func, or_
 from sqlmodel import Session, col, select
 
 from gateway.access import sessions
 from gateway.access.sessions import EndReason
 from gateway.policy.plan import idle
 from gateway.policy.policy import Policy
+from gateway.policy.stage import InForce, ruling
 from gateway.store import tables
 
 
-def due(db: Session, policy: Policy, *, now: datetime) -> Sequence[str]:
-    """Name the live sessions that must be looked at: their instant has come, or the policy is another one now."""
+def due(db: Session, rules: Policy | InForce, *, now: datetime) -> Sequence[str]:
+    """Name the live sessions that must be looked at: their instant has come, or the policy is another one now.
+
+    A session that the breaker holds keeps the version of its verdict, and is looked at when its instant comes.
+    """
     rows = tables.Session
-    stale = or_(col(rows.due_at) <= now, col(rows.policy_version) != policy.version)
+    other = col(rows.policy_version).not_in(ruling(rules).versions)
+    stale = or_(col(rows.due_at) <= now, and_(other, col(rows.held_by).is_(None)))
     return db.exec(select(rows.id).where(col(rows.live_device).is_not(None), stale)).all()
+
+
+def misplaced(db: Session, rules: InForce) -> list[str]:
+    """Name the live sessions that a stage has moved to the other policy. Looks at every session: not for every tick."""
+    rows = tables.Session
+    live = select(rows.id, rows.device, rows.groups, rows.policy_version)
+    found = db.exec(live.where(col(rows.live_device).is_not(None), col(rows.held_by).is_(None))).all()
+    return [name for name, device, groups, version in found if rules.of(device, groups).version != version]
 
 
 def next_due(db: Session) -> datetime | None:
@@ -28,17 +41,17 @@ def next_due(db: Session) -> datetime | None:
     return db.exec(select(func.min(rows.due_at)).where(col(rows.live_device).is_not(None))).one()
 
 
-def reevaluate(db: Session, policy: Policy, session: str, *, now: datetime) -> bool:
+def reevaluate(db: Session, rules: Policy | InForce, session: str, *, now: datetime) -> bool:
     """End the session if its time is over, else decide again. Says whether anything changed for the agent."""
     found = db.get(tables.Session, session)
     if found is None or found.live_device is None:
         return False
-    over = over_by(found, policy, now=now)
+    over = over_by(found, ruling(rules).of(found.device, found.groups), now=now)
     if over is not None:
         sessions.end(db, found, over, now=now)
         return True
     try:
-        return sessions.judge(db, policy, found, sessions.latest_posture(db, found), now=now)
+        return sessions.judge(db, rules, found, sessions.latest_posture(db, found), now=now)
     except (ValueError, TypeError, KeyError, AttributeError):
         # A row that does not hold what it should is worth no access; the other sessions go on.
         sessions.end(db, found, EndReason.BROKEN, now=now)

@@ -31,6 +31,7 @@ from gateway.identity.kinds import SET_AGE
 from gateway.identity.security_event import EventSubject, Kind, SecurityEvent
 from gateway.policy.model import Signal
 from gateway.policy.policy import Policy
+from gateway.policy.stage import InForce
 from gateway.store import tables
 
 RETENTION = SET_AGE + timedelta(minutes=1)
@@ -74,7 +75,9 @@ that is added takes nothing away from those that were used."""
 ENDING = (Kind.SESSION_REVOKED, Kind.ACCOUNT_DISABLED, Kind.ACCOUNT_PURGED)
 
 
-def accept(db: Session, policy: Policy, event: SecurityEvent, *, groups_claim: str, now: datetime) -> list[str]:
+def accept(
+    db: Session, policy: Policy | InForce, event: SecurityEvent, *, groups_claim: str, now: datetime
+) -> list[str]:
     """Do what the event asks for. Gives the sessions that changed; none when it was accepted before (RFC 8935 section 2)."""
     if not _spend(db, event, now=now):
         return []
@@ -86,7 +89,7 @@ def accept(db: Session, policy: Policy, event: SecurityEvent, *, groups_claim: s
 
 def _effect(
     db: Session,
-    policy: Policy,
+    policy: Policy | InForce,
     event: SecurityEvent,
     logins: Sequence[tables.Login],
     groups_claim: str,
@@ -169,7 +172,9 @@ def _regroup(logins: Sequence[tables.Login], said: Mapping[str, Any], groups_cla
         login.groups = groups
 
 
-def _judge_again(db: Session, policy: Policy, users: Iterable[tuple[str, str]], *, now: datetime) -> list[str]:
+def _judge_again(
+    db: Session, policy: Policy | InForce, users: Iterable[tuple[str, str]], *, now: datetime
+) -> list[str]:
     changed = []
     for issuer, subject in users:
         for session, login in _live(db, issuer, subject):

@@ -15,16 +15,17 @@ import structlog
 from sqlmodel import Session, col, select
 
 from agent.wire import Fact
-from gateway.access import audit, history, signals, verdicts
+from gateway.access import audit, breaker, history, signals, verdicts
 from gateway.access.addresses import release
 from gateway.access.audit import GATEWAY, Event
 from gateway.access.identifiers import Entropy, is_identifier, new_identifier
 from gateway.errors import Conflict, NotFound, Unauthenticated
 from gateway.identity.device import VerifiedReport
 from gateway.policy import record
-from gateway.policy.model import Posture, Signal, Subject
+from gateway.policy.model import Decision, Posture, Signal, Subject
 from gateway.policy.policy import Policy
 from gateway.policy.question import Question
+from gateway.policy.stage import Budget, InForce, ruling
 from gateway.store import tables
 
 log = structlog.get_logger()
@@ -50,19 +51,20 @@ NEVER = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
 """Of a session of before it was kept."""
 
 
-def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: Entropy) -> tables.Session:
+def begin(db: Session, rules: Policy | InForce, device: str, *, now: datetime, entropy: Entropy) -> tables.Session:
     """Open a session by the device's latest login; the session that it had ends.
 
     The tier is that of a device that has not reported. Raises Unauthenticated `login-required` without a login.
     """
     login = _fresh_login(db, device, now=now)
+    policy = ruling(rules).of(device, login.groups)
     before = live_session(db, device)
     if before is not None:
         end(db, before, EndReason.REPLACED, now=now)
         db.flush()  # `live_device` is UNIQUE: the old row lets go before the new one takes it
-    standing = signals.against(db, login)
+    said = signals.against(db, login)
     known = _failing_since(db.get(tables.Posture, device))
-    asked = Question(_subject(login, device, standing), None, now, known)
+    asked = Question(_subject(login, device, said), None, now, known)
     decision = asked.answered(policy)
     expires_at = _expires_at(policy, login, now)
     session = tables.Session(
@@ -79,7 +81,7 @@ def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: E
         nonce=new_identifier(entropy),
         authenticated_at=login.authenticated_at,
         acr=login.acr,
-        signals=standing,
+        signals=said,
         **verdicts.kept(decision, policy),
     )
     session.due_at = _due(session, policy)
@@ -92,7 +94,7 @@ def begin(db: Session, policy: Policy, device: str, *, now: datetime, entropy: E
 
 
 def report(
-    db: Session, policy: Policy, device: str, report: VerifiedReport, *, now: datetime, entropy: Entropy
+    db: Session, rules: Policy | InForce, device: str, report: VerifiedReport, *, now: datetime, entropy: Entropy
 ) -> tables.Session:
     """Judge a report and renew the lease. The caller looks at `ended_at`: a denied session ends here.
 
@@ -107,30 +109,34 @@ def report(
             nonce=session.nonce,
             sequence=session.sequence,
         )
+    policy = ruling(rules).of(device, session.groups)
     session.sequence = said.sequence
     session.nonce = new_identifier(entropy)
     session.lease_until = min(now + policy.session.lease, session.expires_at)
     posture = Posture(said.facts, datetime.fromtimestamp(said.issued_at, UTC), now)
     changed = _keep_posture(db, session, posture)
-    judge(db, policy, session, posture, now=now, changed=changed)
+    judge(db, rules, session, posture, now=now, changed=changed)
     return session
 
 
-def renew(db: Session, policy: Policy, login: tables.Login, *, now: datetime) -> tables.Session | None:
+def renew(db: Session, rules: Policy | InForce, login: tables.Login, *, now: datetime) -> tables.Session | None:
     """Have the live session of the login's device go on by this login, in its tunnel. None: the device has no session."""
     session = live_session(db, login.device)
     if session is None:
         return None
     session.login, session.user = login.id, login.user
+    policy = ruling(rules).of(session.device, login.groups)
     session.expires_at = _expires_at(policy, login, session.started_at)
     audit.record(
         db, Event.SESSION_RENEWED, now=now, actor=login.user, device=login.device, session=session.id, acr=login.acr
     )
-    rejudge(db, policy, session, login, now=now)
+    rejudge(db, rules, session, login, now=now)
     return session
 
 
-def rejudge(db: Session, policy: Policy, session: tables.Session, login: tables.Login, *, now: datetime) -> bool:
+def rejudge(
+    db: Session, rules: Policy | InForce, session: tables.Session, login: tables.Login, *, now: datetime
+) -> bool:
     """Decide again, by what is known of the login now. Says whether the verdict has changed.
 
     A row that does not hold what it should is worth no access.
@@ -138,7 +144,7 @@ def rejudge(db: Session, policy: Policy, session: tables.Session, login: tables.
     session.groups, session.authenticated_at, session.acr = list(login.groups), login.authenticated_at, login.acr
     session.signals = signals.against(db, login)
     try:
-        return judge(db, policy, session, latest_posture(db, session), now=now)
+        return judge(db, rules, session, latest_posture(db, session), now=now)
     except (ValueError, TypeError, KeyError, AttributeError):
         end(db, session, EndReason.BROKEN, now=now)
         return True
@@ -146,7 +152,7 @@ def rejudge(db: Session, policy: Policy, session: tables.Session, login: tables.
 
 def judge(
     db: Session,
-    policy: Policy,
+    rules: Policy | InForce,
     session: tables.Session,
     posture: Posture | None,
     *,
@@ -157,9 +163,10 @@ def judge(
 
     `changed` are the facts that are news since the last decision.
     """
+    policy = ruling(rules).of(session.device, session.groups)
     before = _told(session)
     failing = _failing(session.findings)
-    _judge(db, policy, session, posture, now=now, changed=changed or {})
+    _judge(db, policy, ruling(rules).budget, session, posture, now=now, changed=changed or {})
     if session.tier != before[0] or _failing(session.findings) != failing:
         _record_change(db, policy, session, before[0], now=now)
     if session.tier == policy.denied:
@@ -288,6 +295,7 @@ def _logins(db: Session, device: str) -> list[tables.Login]:
 def _judge(
     db: Session,
     policy: Policy,
+    budget: Budget | None,
     session: tables.Session,
     posture: Posture | None,
     *,
@@ -297,14 +305,30 @@ def _judge(
     row = db.get(tables.Posture, session.device)
     asked = question(session, posture, row, now=now)
     decision = asked.answered(policy)
-    before = verdicts.seen(session)
-    session.sqlmodel_update(verdicts.kept(decision, policy))
-    if record.worth_a_row(changed) or verdicts.seen(session) != before:
+    before = (*verdicts.seen(session), session.held_by)
+    hold = breaker.holding(db, policy, budget, session, decision, now=now)
+    if hold is not None:
+        _keep_from(db, session, decision, hold, now=now)
+    else:
+        if session.held_by is not None:
+            breaker.let_go(db, session, now=now)
+        session.sqlmodel_update(verdicts.kept(decision, policy))
+    if record.worth_a_row(changed) or (*verdicts.seen(session), session.held_by) != before:
         known = row.facts if row is not None and posture is not None else {}
         history.write(db, session, asked, decision, {**record.volatile(known), **changed})
     session.due_at = _due(session, policy)
     if row is not None:
         row.failing_since = {check: since.timestamp() for check, since in decision.failing_since.items()}
+
+
+def _keep_from(db: Session, session: tables.Session, decision: Decision, hold: tables.Hold, *, now: datetime) -> None:
+    """Leave the session its verdict, until the breaker lets go or time could change the decision."""
+    if session.held_by != hold.number:
+        session.held_by = hold.number
+        who = {"device": session.device, "session": session.id}
+        told = {"hold": hold.number, "cause": hold.cause, "tier": session.tier, "instead": decision.tier}
+        audit.record(db, Event.SESSION_HELD, now=now, actor=GATEWAY, **who, **told)  # type: ignore[arg-type]
+    session.valid_until = decision.valid_until
 
 
 def _failing_since(row: tables.Posture | None) -> dict[str, datetime]:

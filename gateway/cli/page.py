@@ -68,7 +68,7 @@ def _chart(done: Replay) -> Iterator[str]:
     for part in range(5):
         y = TOP + high * part / 4
         yield f'<line x1="{LEFT}" x2="{WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        yield f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{top * (4 - part) / 4:,.4g}</text>\n'
+        yield f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{_figure(top * (4 - part) / 4)}</text>\n'
     for number, day in enumerate(days):
         toll = done.by_day.get(day, Toll())
         tall = high * _minutes(toll.lost) / top
@@ -107,3 +107,7 @@ def _table(title: str, of: str, tolls: Mapping[str, Toll]) -> Iterator[str]:
 
 def _minutes(span: timedelta) -> int:
     return round(span.total_seconds() / 60)
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"

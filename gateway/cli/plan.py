@@ -21,11 +21,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--against", default="live", metavar="live|FILE", help="the gateway's database, or a snapshot; live unless said"
     )
-    parser.add_argument("--max-killed", type=_limit, metavar="N|P%", help="status 1 when more sessions would be killed")
-    parser.add_argument("--max-downgraded", type=_limit, metavar="N|P%", help="the same for downgraded sessions")
+    parser.add_argument("--max-killed", type=limit, metavar="N|P%", help="status 1 when more sessions would be killed")
+    parser.add_argument("--max-downgraded", type=limit, metavar="N|P%", help="the same for downgraded sessions")
 
 
-def _limit(text: str) -> Limit:
+def limit(text: str) -> Limit:
+    """Read a limit of the command line."""
     try:
         return Limit.parse(text)
     except ValueError as error:
@@ -38,13 +39,13 @@ def gates(arguments: argparse.Namespace, plan: Plan) -> list[dict[str, Any]]:
     return [
         {
             "effect": effect.value,
-            "limit": limit.text,
+            "limit": most.text,
             "sessions": plan.counts[effect],
             "of": plan.sessions,
-            "exceeded": limit.exceeded(plan.counts[effect], of=plan.sessions),
+            "exceeded": most.exceeded(plan.counts[effect], of=plan.sessions),
         }
-        for effect, limit in asked
-        if limit is not None
+        for effect, most in asked
+        if most is not None
     ]
 
 

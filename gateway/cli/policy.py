@@ -1,15 +1,18 @@
-"""`sallyport policy`: begin, check, test, plan and explain policies. Only `plan`, `snapshot` and `replay` look at a gateway's database."""
+"""`sallyport policy`: begin, check, test, explain, plan, replay and apply policies. The first three need no gateway."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from gateway.cli import explain, fleet, narration, plan, recorded, replay, shipped
+from gateway.access.application import Proposal
+from gateway.cli import apply, explain, fleet, narration, plan, recorded, replay, shipped
 from gateway.errors import PolicyError, Problem
 from gateway.policy import schema, trial
 from gateway.policy.load import load_policy
@@ -42,6 +45,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "say what the policy would have done over recorded time, and whether it decides again what it decided"
     )
     replay.configure(_add(commands, "replay", run_replay, replay_purpose))
+    apply.configure(
+        _add(commands, "apply", run_apply, "put the policy in force at the gateway, signed, for all or in stages")
+    )
+    breaker_purpose = "list what the mass-cut breaker holds, or let it go on"
+    breaker = commands.add_parser("breaker", help=breaker_purpose, description=breaker_purpose)
+    apply.configure_breaker(breaker)
+    breaker.set_defaults(run=run_breaker, refuse=breaker.error)
     snapshot_purpose = "write the live fleet to a file, to plan against where no gateway is"
     snapshot = commands.add_parser("snapshot", help=snapshot_purpose, description=snapshot_purpose)
     snapshot.add_argument("file", type=Path, metavar="FILE", help="a new file; it will hold users and facts")
@@ -117,6 +127,41 @@ def run_plan(arguments: argparse.Namespace) -> int:
     else:
         print("\n".join(plan.as_text(made, arguments.against, held)))
     return 1 if any(gate["exceeded"] for gate in held) else 0
+
+
+def run_apply(arguments: argparse.Namespace) -> int:
+    """Apply the policy. Status 0 when it is in force, held or not; 1 when nothing has changed."""
+    try:
+        with redirect_stdout(sys.stderr):  # what is logged on the way; what is printed is for programs
+            done = apply.run(arguments)
+    except PolicyError as error:
+        return _unsound(error, as_json=arguments.json)
+    if isinstance(done, Proposal):
+        print(done.manifest.text().decode(), end="")
+    elif arguments.json:
+        _print_json(apply.as_json(done))
+    else:
+        print("\n".join(apply.as_text(done)))
+    return 0
+
+
+def run_breaker(arguments: argparse.Namespace) -> int:
+    """List the holds, or answer one. Status 0, or 1 through GatewayError."""
+    if (arguments.answer is None) != (arguments.hold is None):
+        arguments.refuse("proceed needs the NUMBER of a hold")
+    if arguments.hold is not None:
+        with redirect_stdout(sys.stderr):
+            count = apply.proceed(arguments.hold)
+        print(
+            f"hold {arguments.hold} is closed: what it kept from {count} session{'' if count == 1 else 's'} takes effect now"
+        )
+        return 0
+    holds = apply.pending()
+    if arguments.json:
+        _print_json({"holds": holds})
+    else:
+        print("\n".join(apply.holds_as_text(holds)))
+    return 0
 
 
 def run_replay(arguments: argparse.Namespace) -> int:

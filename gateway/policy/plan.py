@@ -126,8 +126,8 @@ def move(policy: Policy, live: Live) -> Move:
     decision = live.question.answered(policy)
     lost = _uncovered(live.permits, decision.permits)
     gained = _uncovered(decision.permits, live.permits)
-    effect = _effect(policy, live, decision, lost=lost, gained=gained)
-    blamed = _blamed(policy, live, decision) if effect in (Effect.KILLED, Effect.DOWNGRADED) else []
+    effect = _effect(policy, live, decision, gained=gained)
+    found = blamed(policy, live.tier, decision) if effect in (Effect.KILLED, Effect.DOWNGRADED) else []
     return Move(
         session=live.session,
         user=live.user,
@@ -139,9 +139,9 @@ def move(policy: Policy, live: Live) -> Move:
         lost=_names(live.resources, decision.resources, lost),
         gained=_names(decision.resources, live.resources, gained),
         permits=decision.permits,
-        causes=tuple(finding.check for finding in blamed)
+        causes=tuple(finding.check for finding in found)
         or ((ACCESS,) if effect in (Effect.KILLED, Effect.DOWNGRADED) else ()),
-        explicit=any(finding.explicit for finding in blamed),
+        explicit=any(finding.explicit for finding in found),
         graces=tuple(
             Grace(f.check, f.grace_until, f.tier) for f in decision.findings if not f.effective and f.grace_until
         ),
@@ -158,25 +158,31 @@ def _ended(policy: Policy, live: Live, effect: Effect, causes: tuple[str, ...]) 
     return Move(*who, effect, live.tier, policy.denied, live.resources, (), (), causes, False, ())
 
 
-def _effect(policy: Policy, live: Live, decision: Decision, *, lost: Sequence[str], gained: Sequence[str]) -> Effect:
+def loses(policy: Policy, tier: str, permits: Sequence[str], decision: Decision) -> bool:
+    """Say whether the decision takes something away from a session with this tier and these permits."""
+    rank = policy.tiers.index(tier) if tier in policy.tiers else len(policy.tiers)
+    worse = decision.tier == policy.denied or policy.tiers.index(decision.tier) > rank
+    return worse or bool(_uncovered(tuple(permits), decision.permits))
+
+
+def blamed(policy: Policy, tier: str, decision: Decision) -> list[Finding]:
+    """List the findings that lead below `tier`; the access rules alone may take something away too."""
+    was = policy.tiers.index(tier) if tier in policy.tiers else 0
+    return [f for f in decision.findings if f.effective and policy.tiers.index(f.tier) > was]
+
+
+def _effect(policy: Policy, live: Live, decision: Decision, *, gained: Sequence[str]) -> Effect:
     if decision.tier == policy.denied:
         return Effect.KILLED
-    was = policy.tiers.index(live.tier) if live.tier in policy.tiers else None
-    rank = policy.tiers.index(decision.tier)
-    if lost or (was is not None and rank > was):
+    if loses(policy, live.tier, live.permits, decision):
         return Effect.DOWNGRADED
-    if gained or (was is not None and rank < was):
+    was = policy.tiers.index(live.tier) if live.tier in policy.tiers else -1
+    if gained or policy.tiers.index(decision.tier) < was:
         return Effect.RESTORED
     failing = frozenset((finding.check, finding.effective) for finding in decision.findings)
     reach = (decision.tier, decision.resources, decision.permits, decision.rate)
     same = (failing, reach) == (live.findings, (live.tier, live.resources, live.permits, live.rate))
     return Effect.UNCHANGED if same else Effect.CHANGED
-
-
-def _blamed(policy: Policy, live: Live, decision: Decision) -> list[Finding]:
-    """The findings that lead below where the session was; the access rules alone may do it too."""
-    was = policy.tiers.index(live.tier) if live.tier in policy.tiers else 0
-    return [f for f in decision.findings if f.effective and policy.tiers.index(f.tier) > was]
 
 
 def _names(those: Sequence[str], these: Sequence[str], permits: Sequence[str]) -> tuple[str, ...]:

@@ -97,7 +97,7 @@ def _reason(body: bytes) -> str:
 
 def _session(row: tables.Session, gateway: Deployment, *, now: datetime) -> dict[str, Any]:
     return {
-        **verdict(row, now=now, lease=gateway.policy.session.lease),
+        **verdict(row, now=now, lease=gateway.lease_of(row)),
         "device": row.device,
         "user": row.user,
         "groups": row.groups,

@@ -54,7 +54,9 @@ def confirm_enrolment(gateway: Deployment, request: Request, body: bytes) -> Res
     with writing(gateway.engine) as db:
         devices.spend(db, verified.device, verified.claims.get("jti"), now=now)
         code = verified.claims.get("code")
-        login = enrolment.confirm(db, name, verified.device, code, gateway.policy, now=now, entropy=gateway.entropy)
+        login = enrolment.confirm(
+            db, name, verified.device, code, gateway.in_force.policy, now=now, entropy=gateway.entropy
+        )
     return answer_json(
         {
             "device": login.device,
@@ -74,13 +76,13 @@ def begin_session(gateway: Deployment, _request: Request, body: bytes) -> Respon
         with writing(gateway.engine) as db:
             devices.spend(db, verified.device, verified.claims.get("jti"), now=now)
             before = sessions.live_session(db, verified.device)
-            session = sessions.begin(db, gateway.policy, verified.device, now=now, entropy=gateway.entropy)
+            session = sessions.begin(db, gateway.in_force, verified.device, now=now, entropy=gateway.entropy)
     except Refused as refused:
         _record_refusal(gateway, Event.SESSION_REFUSED, verified.device, None, refused, now=now)
         raise
     if before is not None:
         gateway.follow([before.id], now=now)
-    told = verdict(session, now=now, lease=gateway.policy.session.lease)
+    told = verdict(session, now=now, lease=gateway.lease_of(session))
     return answer_json({**told, "nonce": session.nonce}, 201)
 
 
@@ -95,14 +97,14 @@ def report(gateway: Deployment, request: Request, body: bytes) -> Response:
     with writing(gateway.engine) as db:
         before = sessions.own(db, verified.report.session, key.thumbprint, now=now)
         known = _reach(before)
-        session = sessions.report(db, gateway.policy, key.thumbprint, verified, now=now, entropy=gateway.entropy)
+        session = sessions.report(db, gateway.in_force, key.thumbprint, verified, now=now, entropy=gateway.entropy)
     if session.ended_at is not None or _reach(session) != known:
         gateway.follow([session.id], now=now)
     else:
         gateway.enforcement.renew(session.id)
     if session.end_reason == EndReason.DENIED:
         raise Forbidden("denied", "the policy denies this device", findings=session.findings, tier=session.tier)
-    told = verdict(session, now=now, lease=gateway.policy.session.lease)
+    told = verdict(session, now=now, lease=gateway.lease_of(session))
     return answer_json({**told, "nonce": session.nonce})
 
 

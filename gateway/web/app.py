@@ -13,7 +13,19 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import GatewayError
-from gateway.web import admin, agent_api, background, events, health, login, logout, openapi, problems, security_events
+from gateway.web import (
+    admin,
+    agent_api,
+    background,
+    breaker,
+    events,
+    health,
+    login,
+    logout,
+    openapi,
+    problems,
+    security_events,
+)
 from gateway.web.deployment import Deployment
 from gateway.web.operations import Operation, Proof
 
@@ -32,6 +44,7 @@ DESCRIBED = (
     *logout.OPERATIONS,
     *security_events.OPERATIONS,
     *admin.OPERATIONS,
+    *breaker.OPERATIONS,
     *health.OPERATIONS,
 )
 OPERATIONS = (

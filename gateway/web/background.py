@@ -58,7 +58,8 @@ def tick(gateway: Deployment, *, now: datetime) -> float:
     Raises TunnelError or SQLAlchemyError.
     """
     with reading(gateway.engine) as db:
-        due = list(reevaluation.due(db, gateway.policy, now=now))
+        moved = reevaluation.misplaced(db, gateway.in_force) if gateway.applied.refresh(db, now=now) else []
+        due = [*dict.fromkeys([*moved, *reevaluation.due(db, gateway.in_force, now=now)])]
     batches = iter(due)
     while batch := list(islice(batches, BATCH)):
         changed = _reevaluate(gateway, batch, now=now)
@@ -73,4 +74,4 @@ def tick(gateway: Deployment, *, now: datetime) -> float:
 
 def _reevaluate(gateway: Deployment, sessions: Sequence[str], *, now: datetime) -> list[str]:
     with writing(gateway.engine) as db:
-        return [name for name in sessions if reevaluation.reevaluate(db, gateway.policy, name, now=now)]
+        return [name for name in sessions if reevaluation.reevaluate(db, gateway.in_force, name, now=now)]

@@ -13,9 +13,12 @@ from gateway.access.credentials import TunnelEnd
 from gateway.access.enforcement import Enforcement
 from gateway.access.event_stream import Receiver
 from gateway.access.identifiers import Entropy
+from gateway.access.policies import Applied
 from gateway.errors import TunnelError
 from gateway.identity.oidc import RelyingParty
 from gateway.policy.policy import Policy
+from gateway.policy.stage import Budget, InForce
+from gateway.store import tables
 from gateway.web.clock import Clock
 from gateway.web.notices import Notices
 
@@ -38,7 +41,8 @@ class ProviderCheck:
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """What a request may need. `cookie_key` seals the login state, 32 bytes; `history` is how long decisions are kept;
-    `receiver` takes security events, where there is a transmitter."""
+    `receiver` takes security events, where there is a transmitter. `policy` is that of the folder; what decides is
+    `in_force`."""
 
     public_url: str
     admin_group: str
@@ -53,7 +57,17 @@ class Deployment:
     entropy: Entropy
     receiver: Receiver | None = None
     history: timedelta = timedelta(days=90)
+    applied: Applied = field(default_factory=lambda: Applied({}, Budget()))
     notices: Notices = field(default_factory=Notices)
+
+    @property
+    def in_force(self) -> InForce:
+        """The policy that was applied last, or that of the folder while none was."""
+        return self.applied.current or InForce(self.policy, budget=self.applied.budget)
+
+    def lease_of(self, session: tables.Session) -> timedelta:
+        """How long the session's policy lets it be silent."""
+        return self.in_force.of(session.device, session.groups).session.lease
 
     def follow(self, sessions: Iterable[str], *, now: datetime) -> bool:
         """Make tunnel and event streams follow what was committed. Says whether the tunnel did; it is retried."""

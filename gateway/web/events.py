@@ -60,7 +60,7 @@ def _state(gateway: Deployment, session: str) -> tuple[str, dict[str, Any]]:
         found = current(db, session)
         if found.ended_at is not None:
             return "ended", {"reason": found.end_reason}
-        return "verdict", verdict(found, now=now, lease=gateway.policy.session.lease)
+        return "verdict", verdict(found, now=now, lease=gateway.lease_of(found))
 
 
 OPERATIONS = (Operation("GET", "/v1/sessions/{session}/events", "Follow the session", Proof.OWNER, 200, stream=stream),)

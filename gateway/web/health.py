@@ -67,7 +67,7 @@ class _Figures(Collector):
 
     def collect(self) -> Iterator[Metric]:
         live = GaugeMetricFamily("sallyport_live_sessions", "Live sessions by tier.", labels=["tier"])
-        counts = dict.fromkeys(self._gateway.policy.tiers[:-1], 0) | self._live()
+        counts = dict.fromkeys(self._gateway.in_force.policy.tiers[:-1], 0) | self._live()
         for tier, count in counts.items():
             live.add_metric([tier], count)
         yield live

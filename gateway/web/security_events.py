@@ -34,7 +34,7 @@ def push(gateway: Deployment, request: Request, body: bytes) -> Response:
     receiver = _receiver(gateway)
     try:
         receiver.check_push(request.headers.get("authorization"))
-        receiver.take(body.strip(), gateway.policy, partial(gateway.follow, now=now), now=now)
+        receiver.take(body.strip(), gateway.in_force, partial(gateway.follow, now=now), now=now)
     except Unauthenticated as refused:
         return JSONResponse({"err": "authentication_failed", "description": str(refused)}, 401)
     except Malformed as refused:
@@ -99,7 +99,7 @@ def step(gateway: Deployment, receiver: Receiver, *, now: datetime) -> float:
     receiver.look_after(now=now)
     if receiver.delivery == "push":
         return RETRY_SECONDS
-    more = receiver.poll(gateway.policy, partial(gateway.follow, now=now), now=now)
+    more = receiver.poll(gateway.in_force, partial(gateway.follow, now=now), now=now)
     return 0.0 if more else POLL_SECONDS
 
 

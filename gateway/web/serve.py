@@ -24,6 +24,7 @@ from gateway.access.addresses import Pool
 from gateway.access.credentials import TunnelEnd
 from gateway.access.enforcement import Enforcement
 from gateway.access.event_stream import Receiver
+from gateway.access.policies import Applied
 from gateway.access.tunnel import SOCKETS, UapiTunnel
 from gateway.errors import HostError, SettingsError
 from gateway.identity.client_key import ClientKey
@@ -33,6 +34,7 @@ from gateway.identity.possession import Prover
 from gateway.identity.transmitter import Transmitter
 from gateway.policy.load import load_policy, texts
 from gateway.policy.policy import Policy
+from gateway.policy.stage import Budget
 from gateway.settings import LOOPBACK, Settings
 from gateway.store.engine import open_engine, writing
 from gateway.store.migrate import upgrade
@@ -58,6 +60,7 @@ def serve(settings: Settings, *, policy_dir: Path, issuer: str, self_signed: boo
         gateway = assemble(settings, policy=policy, issuer=issuer, clock=clock)
         with writing(gateway.engine) as db:
             policies.keep(db, policy, files, now=clock.now())
+            gateway.applied.refresh(db, now=clock.now())
         log.info("policy loaded", policy=policy.name, version=policy.version)
         server = _Server(_configuration(gateway, tls), gateway)
         # uvicorn raises the signal again when it has stopped; by then there is nothing left to end.
@@ -95,6 +98,10 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
         entropy=os.urandom,
         receiver=_receiver(settings, engine, cookie_key),
         history=timedelta(days=settings.history_days),
+        applied=Applied(
+            policies.signers_of(settings.policy_signers),
+            Budget(settings.breaker_share, settings.breaker_window, settings.breaker_floor),
+        ),
     )
 
 

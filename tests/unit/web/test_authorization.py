@@ -14,9 +14,9 @@ from sqlmodel import select
 from starlette.routing import Route
 
 from agent import wire
-from gateway.access import administrators
+from gateway.access import administrators, breaker
 from gateway.store import tables
-from gateway.store.engine import reading
+from gateway.store.engine import reading, writing
 from gateway.web.app import OPERATIONS, make_app
 from gateway.web.login import ADMIN_COOKIE, LOGIN_COOKIE
 from gateway.web.operations import Operation, Proof
@@ -81,6 +81,7 @@ class Stage:
     def path(self, operation: Operation) -> str:
         """The address of the victim's things."""
         path = operation.path.replace("{session}", self.device.session).replace("{enrolment}", self.enrolment)
+        path = path.replace("{hold}", "1")
         query = {"/callback": self.query, "/login/initiate": {"iss": self.world.issuer}}.get(path)
         return f"{path}?{urlencode(query)}" if query else path
 
@@ -122,6 +123,8 @@ def built(folder: Path) -> Iterator[Stage]:
     killed = devices["a killed device"]
     world.deployment.enforcement.kill(killed.session, by="carol", reason="lost", now=world.clock.time)
 
+    with writing(world.engine) as db:
+        breaker.open_hold(db, "check:antivirus-on", affected=5, live=5, now=world.clock.time)
     name = devices["the device"].ask_enrolment().json()["enrolment"]
     bound = devices["the device"].come_back(devices["the device"].leave_for(provider, name))
     cookie = admitted(world, provider)
@@ -258,7 +261,15 @@ def knock(stage: Stage, operation: Operation, caller: str, *, method: str | None
 def state(stage: Stage) -> list[Any]:
     """All that a caller could have changed to their advantage."""
     with reading(stage.world.engine) as db:
-        kinds = (tables.Session, tables.Login, tables.Device, tables.Kill, tables.Administrator, tables.Logout)
+        kinds = (
+            tables.Session,
+            tables.Login,
+            tables.Device,
+            tables.Kill,
+            tables.Administrator,
+            tables.Logout,
+            tables.Hold,
+        )
         return [row.model_dump() for kind in kinds for row in db.exec(select(kind)).all()]
 
 
