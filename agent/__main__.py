@@ -55,6 +55,12 @@ def _parser() -> argparse.ArgumentParser:
         "--ca", type=Path, metavar="FILE", help="trust only this authority for the gateway's certificate"
     )
     enrol.add_argument("--name", default=socket.gethostname(), help="what administrators call this machine")
+    enrol.add_argument(
+        "--key-file",
+        type=Path,
+        metavar="FILE",
+        help="enrol without a person, by the enrolment key in this file; - reads it from the input",
+    )
     enrol.set_defaults(run=_enrol)
 
     login = commands.add_parser("login", help="log in again")
@@ -96,19 +102,35 @@ def _enrol(parsed: argparse.Namespace, state: State) -> int:
     if parsed.ca is not None and not parsed.ca.is_file():
         raise AgentError(f"--ca {parsed.ca}: there is no such file")
     url = origin(parsed.url)
+    enrolment_key = _enrolment_key(parsed.key_file) if parsed.key_file is not None else None
     state.prepare()
-    return _bind(state, url, parsed.ca, parsed)
+    return _bind(state, url, parsed.ca, parsed, enrolment_key)
+
+
+def _enrolment_key(file: Path) -> str:
+    try:
+        text = sys.stdin.read(1000) if str(file) == "-" else file.read_text("ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AgentError(f"--key-file {file} cannot be read ({error})") from None
+    if not text.strip():
+        raise AgentError(f"--key-file {file} holds no enrolment key")
+    return text.strip()
 
 
 def _login(parsed: argparse.Namespace, state: State) -> int:
     return _bind(state, state.enrolment().gateway, state.authority(), parsed)
 
 
-def _bind(state: State, url: str, authority: Path | None, parsed: argparse.Namespace) -> int:
+def _bind(
+    state: State, url: str, authority: Path | None, parsed: argparse.Namespace, enrolment_key: str | None = None
+) -> int:
     key = state.key_or_new()
     gateway = Gateway(url, key, authority)
     try:
-        user = log_in(gateway, parsed.name, tell=_tell, browser=not parsed.no_browser)
+        if enrolment_key is not None:
+            user = gateway.redeem(parsed.name, enrolment_key)
+        else:
+            user = log_in(gateway, parsed.name, tell=_tell, browser=not parsed.no_browser)
     finally:
         gateway.close()
     state.keep_enrolment(Enrolment(url, key.id, user), authority)
@@ -127,7 +149,7 @@ def _run(parsed: argparse.Namespace, state: State) -> int:
         watches = Watches(_clamd_sockets(), login=state.enrolment_file)
         tunnel = Tunnel(parsed.interface, parsed.backend)
         board = StatusBoard(state, enrolment, tunnel, watches.missing)
-        agent = Agent(gateway, Collection(_clamd_sockets()), watches, tunnel, board, say=_say)
+        agent = Agent(gateway, Collection(_clamd_sockets()), watches, tunnel, board, nonce=state, say=_say)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: agent.stop())
         agent.run()

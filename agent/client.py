@@ -1,9 +1,11 @@
-"""The gateway's HTTP API, as the agent uses it. Every request is signed by the device key; every answer is read strictly."""
+"""The gateway's HTTP API, as the agent uses it. Every request is signed by the device key or shows a token that is bound to
+it; every answer is read strictly."""
 
 from __future__ import annotations
 
 import json
 import ssl
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +17,7 @@ import httpx2
 from agent import answers, wire
 from agent.device_key import DeviceKey
 from agent.errors import AgentError, Nonsense, Problem, Unreachable
+from agent.tokens import PATH, Tokens
 
 LARGEST_ANSWER = 1 << 20
 """Bytes. A verdict with every finding and resource has some tens of KiB."""
@@ -23,6 +26,11 @@ ANSWER_WITHIN = 30.0
 """Seconds for a whole answer: one that comes byte by byte must not keep the agent from its other work."""
 IDENTITY = {"accept-encoding": "identity"}
 """A compressed answer could be far larger than it looks; one that comes all the same is no JSON."""
+TRIES = 3
+"""Of one request: the first may lack the gateway's nonce, the second an access token that is still good."""
+NONCE_NEEDED = "dpop-nonce"
+AGAIN = (NONCE_NEEDED, "token-", "grant-")
+"""How the codes of refusals begin after which another try makes sense."""
 SILENCE = 45.0
 """Seconds without a line on the event stream, three times what the gateway sends at least, before it counts as dead."""
 
@@ -37,6 +45,8 @@ class Gateway:
         self._trust = _trust(authority)
         self._client = self._connect()
         self._streams = self._connect()
+        self._tokens = Tokens(self.url, key)
+        self._asking = threading.Lock()
 
     def _connect(self) -> httpx2.Client:
         return httpx2.Client(
@@ -45,12 +55,7 @@ class Gateway:
 
     def begin_enrolment(self, name: str, redirect_uri: str) -> tuple[str, str]:
         """Begin to enrol, or to log in again. Gives the enrolment's id and the URL for the browser."""
-        claims = {
-            "name": name,
-            "platform": "linux",
-            "agent_version": wire.AGENT_VERSION,
-            "redirect_uri": redirect_uri,
-        }
+        claims = {**_description(name), "redirect_uri": redirect_uri}
         answer = self._post("/v1/enrolments", wire.TYP_ENROLMENT, claims)
         login_url = answers.text(answer, "login_url")
         if not login_url.startswith(f"{self.url}/login/"):
@@ -62,9 +67,14 @@ class Gateway:
         answer = self._post(f"/v1/enrolments/{enrolment}/confirm", wire.TYP_CONFIRM, {"code": code})
         return answers.text(answer, "user")
 
-    def begin_session(self) -> tuple[answers.Verdict, str]:
-        """Open a session. Gives the verdict before any report, and the nonce for the first one."""
-        answer = self._post("/v1/sessions", wire.TYP_SESSION, {})
+    def redeem(self, name: str, enrolment_key: str) -> str:
+        """Enrol an unattended machine with a key that is good once. Gives the name that it goes by."""
+        claims = {**_description(name), "enrolment_key": enrolment_key}
+        return answers.text(self._post("/v1/enrolments/redeem", wire.TYP_REDEMPTION, claims), "user")
+
+    def begin_session(self, nonce: str) -> tuple[answers.Verdict, str]:
+        """Open a session, presenting the nonce of the last answer. Gives the verdict before any report, and the next one."""
+        answer = self._post("/v1/sessions", wire.TYP_SESSION, {"nonce": nonce})
         _name(answer, "session")
         return answers.verdict(answer), answers.text(answer, "nonce")
 
@@ -76,26 +86,24 @@ class Gateway:
     def credential(self, session: str, public_key: str) -> wire.TunnelConfig:
         """Get the tunnel for a fresh WireGuard key (base64)."""
         path = f"/v1/sessions/{session}/credential"
-        return answers.tunnel(self._post(path, wire.TYP_CREDENTIAL, {"public_key": public_key}).get("tunnel"))
+        return answers.tunnel(self._ask("POST", path, json={"public_key": public_key}).get("tunnel"))
 
     def leave(self, session: str) -> None:
         """End the session."""
-        path = f"/v1/sessions/{session}"
-        self._answer(
-            self._client, self._client.build_request("DELETE", self.url + path, headers=self._proof("DELETE", path))
-        )
+        self._ask("DELETE", f"/v1/sessions/{session}")
 
     def events(self, session: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Follow a session: (event, data) pairs, until the gateway or the network ends the stream."""
         path = f"/v1/sessions/{session}/events"
         timeout = httpx2.Timeout(SILENCE, connect=5.0)
         try:
-            with self._streams.stream(
-                "GET", self.url + path, headers=self._proof("GET", path), timeout=timeout
-            ) as answer:
-                if answer.status_code != 200:
-                    raise _problem(answer.status_code, _capped(answer))
-                yield from _events(_lines(answer.iter_raw()))
+            for headers, last in self._proofs("GET", path):
+                with self._streams.stream("GET", self.url + path, headers=headers, timeout=timeout) as answer:
+                    if answer.status_code != 200:
+                        self._learn(answer.headers, _problem(answer.status_code, _capped(answer)), last=last)
+                        continue
+                    yield from _events(_lines(answer.iter_raw()))
+                    return
         except (httpx2.HTTPError, RuntimeError) as error:  # the latter of a client that was closed meanwhile
             raise Unreachable(f"{self.url}: {str(error) or type(error).__name__}") from None
 
@@ -116,10 +124,45 @@ class Gateway:
             self._client, self._client.build_request("POST", self.url + path, content=body, headers=headers)
         )
 
-    def _proof(self, method: str, path: str) -> dict[str, str]:
-        return {
-            "authorization": f"Sallyport {self._key.sign(wire.TYP_REQUEST, {'htm': method, 'htu': path}, now=time.time())}"
-        }
+    def _ask(self, method: str, path: str, **content: Any) -> dict[str, Any]:
+        """Make a request with the access token."""
+        for headers, last in self._proofs(method, path):
+            request = self._client.build_request(method, self.url + path, headers=headers, **content)
+            try:
+                return self._answer(self._client, request)
+            except Problem as problem:
+                self._learn({}, problem, last=last)
+        raise AssertionError("the last refusal is raised")
+
+    def _proofs(self, method: str, path: str) -> Iterator[tuple[dict[str, str], bool]]:
+        """The headers of each try, and whether it is the last. A refusal teaches: a nonce, or that the token is over."""
+        for left in reversed(range(TRIES)):
+            with self._asking:
+                if not self._tokens.fresh:
+                    self._renew()
+                headers = self._tokens.headers(method, path)
+            yield headers, left == 0
+
+    def _renew(self) -> None:
+        """Get tokens. A refresh token that is over, or was used by an answer that was lost, gives way to the device key."""
+        for left in reversed(range(TRIES)):
+            request = self._client.build_request(
+                "POST", self.url + PATH, data=self._tokens.grant(), headers=self._tokens.proof("POST", PATH)
+            )
+            try:
+                return self._tokens.take(self._answer(self._client, request))
+            except Problem as problem:
+                if not left or not problem.code.startswith(AGAIN):
+                    raise
+        return None
+
+    def _learn(self, headers: Mapping[str, str], problem: AgentError, *, last: bool) -> None:
+        """Learn from a refusal, or raise it when there is nothing to learn or no try left."""
+        self._tokens.remember(headers)
+        if last or not isinstance(problem, Problem) or not problem.code.startswith(AGAIN):
+            raise problem
+        if problem.code != NONCE_NEEDED:
+            self._tokens.forget()
 
     def _answer(self, client: httpx2.Client, request: httpx2.Request) -> dict[str, Any]:
         try:
@@ -130,9 +173,14 @@ class Gateway:
                 answer.close()
         except httpx2.HTTPError as error:
             raise Unreachable(f"{self.url} cannot be reached: {str(error) or type(error).__name__}") from None
+        self._tokens.remember(answer.headers)
         if answer.status_code >= 300:
             raise _problem(answer.status_code, body)
         return _json(body) if body else {}
+
+
+def _description(name: str) -> dict[str, str]:
+    return {"name": name, "platform": "linux", "agent_version": wire.AGENT_VERSION}
 
 
 def origin(url: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Mapping
+from typing import Protocol
 
 from agent.answers import Verdict, text
 from agent.client import Gateway
@@ -12,35 +13,52 @@ from agent.errors import Nonsense, Problem
 from agent.wire import Fact, PostureReport, TunnelConfig
 
 
+class Nonce(Protocol):
+    """Where the nonce of the gateway's last answer is kept. It outlives the process: a session begins where the last ended."""
+
+    def nonce(self) -> str:
+        """The nonce; empty before the first answer."""
+
+    def keep_nonce(self, nonce: str) -> None:
+        """Keep it, before anything is signed with it."""
+
+
 class Conversation:
     """A session from its opening on. `verdict` is the latest word of the gateway."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, kept: Nonce) -> None:
         """Open a session. Raises Problem, Unreachable or Nonsense."""
         self._gateway = gateway
-        self.verdict, self._nonce = gateway.begin_session()
+        self._kept = kept
+        self.verdict, nonce = gateway.begin_session(kept.nonce())
+        self._sequence = self.verdict.sequence
+        kept.keep_nonce(nonce)
 
     @property
     def session(self) -> str:
         return self.verdict.session
 
     def report(self, facts: Mapping[str, Fact]) -> Verdict:
-        """Report the facts. An answer that was lost on the way is made up for once: the refusal says where we stand."""
+        """Report the facts. When the last answer was lost, the same is said again with the nonce that was known before it."""
         try:
-            return self._report(facts, self.verdict.sequence)
+            return self._report(facts)
         except Problem as problem:
-            sequence = problem.members.get("sequence")
-            if problem.code != "report-out-of-order" or type(sequence) is not int:
+            if problem.code != "report-replayed":
                 raise
-            self._nonce = text(problem.members, "nonce")
-            return self._report(facts, sequence)
+            return self._report(facts)  # an earlier try came after all; a new one is newer
 
-    def _report(self, facts: Mapping[str, Fact], sequence: int) -> Verdict:
-        report = PostureReport(self.session, sequence + 1, self._nonce, time.time(), facts)
-        verdict, nonce = self._gateway.report(report)
+    def _report(self, facts: Mapping[str, Fact]) -> Verdict:
+        report = PostureReport(self.session, self._sequence + 1, self._kept.nonce(), time.time(), facts)
+        try:
+            verdict, nonce = self._gateway.report(report)
+        except Problem as problem:
+            if problem.code == "denied" and "nonce" in problem.members:
+                self._kept.keep_nonce(text(problem.members, "nonce"))
+            raise
         if verdict.session != self.session:
             raise Nonsense("the gateway answered for another session")
-        self.verdict, self._nonce = verdict, nonce
+        self._kept.keep_nonce(nonce)
+        self.verdict, self._sequence = verdict, verdict.sequence
         return verdict
 
     def credential(self, public_key: bytes) -> TunnelConfig:

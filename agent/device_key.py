@@ -75,7 +75,7 @@ class DeviceKey:
 
     def sign(self, typ: str, claims: Mapping[str, Any], *, now: float) -> str:
         """Make a compact JWS of a `wire.TYP_*`. `now` is Unix time in seconds; it and a fresh `jti` are added."""
-        named = {"jwk": self.jwk} if typ == wire.TYP_ENROLMENT else {"kid": self.id}
+        named = {"jwk": self.jwk} if typ in wire.OWN_KEY else {"kid": self.id}
         said = {"iat": now, **claims}
         if typ != wire.TYP_REPORT:
             said["jti"] = _base64url(os.urandom(18))

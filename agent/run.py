@@ -13,7 +13,7 @@ from typing import Any, Final
 from agent import answers
 from agent.client import Gateway
 from agent.collect import Collection
-from agent.conversation import Conversation
+from agent.conversation import Conversation, Nonce
 from agent.errors import AgentError, Nonsense, Problem
 from agent.inbox import Inbox, follow_events
 from agent.posture import LIVELY, Posture
@@ -24,6 +24,8 @@ from agent.watch import Watches
 
 LOGIN_POLL: Final = 30.0
 """Seconds between two tries while only a person can help; what they do on this machine is noticed at once."""
+DECIDED: Final = {"denied": "denied", "device-pending": "pending", "device-revoked": "revoked"}
+"""Refusals that only the policy or an administrator takes back, and the state that each is."""
 FIRST_FACTS_WITHIN: Final = 30.0
 """Seconds that the first report waits for slow collectors; later ones carry what they found."""
 
@@ -39,12 +41,14 @@ class Agent:
         tunnel: Tunnel,
         board: StatusBoard,
         *,
+        nonce: Nonce,
         say: Callable[[str], None],
     ) -> None:
         self._gateway = gateway
         self._watches = watches
         self._tunnel = tunnel
         self._board = board
+        self._nonce = nonce
         self._say = say
         self._stopped = False
         self._failures = 0
@@ -78,7 +82,7 @@ class Agent:
     def _attempt(self) -> None:
         """Live one session, or wait until another try makes sense."""
         try:
-            conversation = Conversation(self._gateway)
+            conversation = Conversation(self._gateway, self._nonce)
             self._live(conversation)
             if not self._stopped:
                 self._pause("ended", self._end, back_off(self._failures))
@@ -91,9 +95,9 @@ class Agent:
         if problem.code in ("login-required", "device-unknown"):
             self._tunnel.down()
             self._pause("login-required", "run sallyport-agent login", LOGIN_POLL)
-        elif problem.code == "denied":
+        elif problem.code in DECIDED:
             self._tunnel.down()
-            self._pause("denied", str(problem), LOGIN_POLL)
+            self._pause(DECIDED[problem.code], str(problem), LOGIN_POLL)
         else:
             state = "ended" if problem.code == "session-ended" else "refused"
             self._pause(state, str(problem), back_off(self._failures))

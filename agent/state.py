@@ -14,6 +14,8 @@ from agent.device_key import DeviceKey
 from agent.errors import AgentError
 from agent.wire import Enrolment
 
+LONGEST_NONCE = 64
+
 
 class State:
     """One folder of mode 0700. Files are replaced as a whole: a full disk or a power cut leaves the old one."""
@@ -23,6 +25,8 @@ class State:
         self._key = folder / "device.pem"
         self.enrolment_file = folder / "enrolment.json"
         self._status = folder / "status.json"
+        self._nonce = folder / "nonce"
+        self._latest: str | None = None
         self._authority = folder / "authority.pem"
 
     def prepare(self) -> None:
@@ -69,6 +73,28 @@ class State:
     def authority(self) -> Path | None:
         """The pinned authority, or None: what the machine trusts counts."""
         return self._authority if self._authority.exists() else None
+
+    def nonce(self) -> str:
+        """The nonce of the gateway's last answer, which the next signed message presents; empty before the first."""
+        if self._latest is None:
+            try:
+                self._latest = self._nonce.read_text("ascii").strip()[:LONGEST_NONCE]
+            except (FileNotFoundError, UnicodeDecodeError):
+                self._latest = ""
+            except OSError as error:
+                raise AgentError(f"{self._nonce} cannot be read ({error.strerror})") from None
+        return self._latest
+
+    def keep_nonce(self, nonce: str) -> None:
+        """Keep the nonce, on the disk before it is used: what comes of it must not be repeated after a crash.
+
+        It is written over the old one, which needs no space: a full disk must not end a tunnel.
+        """
+        self._latest = nonce[:LONGEST_NONCE]
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        with contextlib.suppress(OSError), open(os.open(self._nonce, flags, 0o600), "wb", buffering=0) as opened:
+            opened.write(self._latest.encode("ascii", "replace").ljust(LONGEST_NONCE) + b"\n")
+            os.fdatasync(opened.fileno())
 
     def keep_status(self, status: Mapping[str, Any]) -> None:
         """Publish the running agent's status. A disk that is full must not end a tunnel, so failure is ignored."""

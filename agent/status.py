@@ -17,6 +17,8 @@ WORDS: Final = {
     "unreachable": "the gateway cannot be reached; the tunnel stays up until its lease ends",
     "login-required": "not connected: a login is needed",
     "denied": "not connected: the policy denies this device",
+    "pending": "not connected: the device waits for an administrator's approval",
+    "revoked": "not connected: an administrator has revoked this device",
     "refused": "not connected: the gateway refused",
     "ended": "not connected: the session has ended",
     "starting": "starting",

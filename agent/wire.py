@@ -1,9 +1,12 @@
 """The contract between agent and gateway: what is said, in which words. Standard library only.
 
 Every body that an agent sends is a compact JWS (RFC 7515), signed ES256 by the device key. Its header is
-`{"alg": "ES256", "typ": <one of the TYP_ constants>, "kid": <device id>}`; an enrolment carries `jwk` in place of `kid`,
-because the gateway does not know the key yet. The device id is the RFC 7638 thumbprint of the public key, so that one
-key can never have two names.
+`{"alg": "ES256", "typ": <one of the TYP_ constants>, "kid": <device id>}`; OWN_KEY carry `jwk` in place of `kid`, because
+the gateway does not know the key yet. The device id is the RFC 7638 thumbprint of the public key, so that one key can
+never have two names. Everything else that an agent asks carries an access token with a DPoP proof (RFC 9449).
+
+A session's opening and every report present the `nonce` of the gateway's last answer to either of them: a second machine
+with the same key cannot know it for long.
 """
 
 from __future__ import annotations
@@ -24,8 +27,14 @@ TYP_ENROLMENT = "sallyport-enrolment+jwt"
 TYP_CONFIRM = "sallyport-confirm+jwt"
 TYP_SESSION = "sallyport-session+jwt"
 TYP_REPORT = "sallyport-report+jwt"
-TYP_CREDENTIAL = "sallyport-credential+jwt"
-TYP_REQUEST = "sallyport-request+jwt"
+TYP_REDEMPTION = "sallyport-redemption+jwt"
+TYP_ASSERTION = "sallyport-assertion+jwt"
+TYP_DPOP = "dpop+jwt"
+
+OWN_KEY = frozenset({TYP_ENROLMENT, TYP_REDEMPTION, TYP_DPOP})
+
+GRANT_ASSERTION = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+"""The grant type for a `TYP_ASSERTION` (RFC 7523 section 2.1)."""
 
 
 @dataclass(frozen=True, slots=True)

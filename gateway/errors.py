@@ -79,13 +79,14 @@ class Refused(GatewayError):
     """A request that is answered with a problem document (RFC 9457).
 
     `code` is a constant, machine-readable name of the reason, for example `report-replayed`; `extra` are
-    further members of the problem document.
+    further members of the problem document, `headers` those of the answer, which say how to ask instead.
     """
 
     def __init__(self, code: str, text: str, **extra: object) -> None:
         super().__init__(text)
         self.code = code
         self.extra = extra
+        self.headers: dict[str, str] = {}
 
 
 class Malformed(Refused):

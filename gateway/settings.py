@@ -51,6 +51,11 @@ class Settings:
     tunnel_addresses: tuple[Network, ...]
     tunnel_mtu: int
     admin_group: str
+    operator_group: str | None
+    auditor_group: str | None
+    admin_tier: str | None
+    approve_groups: tuple[str, ...]
+    devices_per_user: int
     transforms: str | None
     development_provider: tuple[str, int]
 
@@ -85,6 +90,11 @@ class Settings:
             tunnel_addresses=read("TUNNEL_ADDRESSES", "100.96.0.0/16,fd53:616c:6c79::/64", _networks),
             tunnel_mtu=read("TUNNEL_MTU", "1420", _mtu),
             admin_group=read("ADMIN_GROUP", "sallyport-admins", _text),
+            operator_group=read.optional("OPERATOR_GROUP", _text),
+            auditor_group=read.optional("AUDITOR_GROUP", _text),
+            admin_tier=read.optional("ADMIN_TIER", _text),
+            approve_groups=read("APPROVE_GROUPS", "everyone", _groups),
+            devices_per_user=read("DEVICES_PER_USER", "10", _devices),
             transforms=read.optional("TRANSFORMS", _transforms),
             development_provider=read("DEVELOPMENT_PROVIDER", "127.0.0.1:9400", _loopback_port),
         )
@@ -133,6 +143,19 @@ def _text(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be empty")
     return text
+
+
+def _groups(text: str) -> tuple[str, ...]:
+    groups = tuple(group.strip() for group in text.split(","))
+    if not all(groups):
+        raise ValueError("must be names of groups, separated by commas; everyone, or nobody")
+    return () if groups == ("nobody",) else groups
+
+
+def _devices(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise ValueError("must be a number of devices from 1 to 1000")
+    return int(text)
 
 
 def _absolute_path(text: str) -> Path:

@@ -20,6 +20,14 @@ class Event(enum.StrEnum):
 
     DEVICE_ENROLLED = "device.enrolled"
     DEVICE_LOGGED_IN = "device.logged-in"
+    DEVICE_APPROVED = "device.approved"
+    DEVICE_REVOKED = "device.revoked"
+    DEVICE_QUARANTINED = "device.quarantined"
+    DEVICE_RELEASED = "device.released"
+    DEVICE_ATTESTED = "device.attested"
+    KEY_CREATED = "enrolment-key.created"
+    KEY_WITHDRAWN = "enrolment-key.withdrawn"
+    TOKENS_ENDED = "tokens.ended"
     LOGIN_REFUSED = "login.refused"
     SESSION_BEGAN = "session.began"
     SESSION_REFUSED = "session.refused"
@@ -46,6 +54,8 @@ class Event(enum.StrEnum):
     CREDENTIAL_REFUSED = "credential.refused"
     ADMINISTRATOR_LOGGED_IN = "administrator.logged-in"
     ADMINISTRATOR_REFUSED = "administrator.refused"
+    API_TOKEN_CREATED = "api-token.created"  # noqa: S105
+    API_TOKEN_REVOKED = "api-token.revoked"  # noqa: S105
 
 
 GATEWAY = "gateway"

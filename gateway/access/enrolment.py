@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -15,8 +16,9 @@ from urllib.parse import urlencode, urlsplit
 from sqlalchemy import delete, func
 from sqlmodel import Session, col, select
 
-from gateway.access import audit, logout
-from gateway.access.audit import Event
+from gateway.access import audit, devices, logout
+from gateway.access.audit import GATEWAY, Event
+from gateway.access.devices import Admission
 from gateway.access.identifiers import Entropy, digest, is_identifier, new_identifier, new_secret
 from gateway.errors import Conflict, Forbidden, Malformed, NotFound, Unauthenticated, Unavailable
 from gateway.identity.device import VerifiedDeviceClaims
@@ -31,20 +33,45 @@ MOST_PENDING = 10_000
 """Strangers can begin an enrolment; beyond this many at once they wait."""
 
 
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whom a device is enrolled for: (issuer, subject) is who it is, `user` what people call them."""
+
+    issuer: str
+    subject: str
+    user: str
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a device says about itself: shown to people, believed by nobody."""
+
+    name: str
+    platform: str
+    agent_version: str
+
+    @classmethod
+    def read(cls, claims: Mapping[str, Any]) -> Description:
+        """Raise Malformed that names the claim."""
+        return cls(_text(claims, "name", 200), _text(claims, "platform", 64), _text(claims, "agent_version", 64))
+
+
 def begin(db: Session, verified: VerifiedDeviceClaims, *, now: datetime, entropy: Entropy) -> tables.Enrolment:
     """Let the holder of a device key begin. An enrolment of the same key that is still pending is replaced."""
     rows = tables.Enrolment
     db.exec(delete(rows).where((col(rows.expires_at) <= now) | (col(rows.device) == verified.device)))
     if db.exec(select(func.count()).select_from(rows)).one() >= MOST_PENDING:
         raise Unavailable("busy", "too many enrolments are pending; try again in some minutes")
+    known = db.get(tables.Device, verified.device)
+    if known is not None:
+        devices.refuse_revoked(known)
     claims = verified.claims
     enrolment = tables.Enrolment(
         id=new_identifier(entropy),
         device=verified.device,
         jwk=dict(verified.key.jwk),
-        name=_text(claims, "name", 200),
-        platform=_text(claims, "platform", 64),
-        agent_version=_text(claims, "agent_version", 64),
+        **asdict(Description.read(claims)),
         redirect_uri=_loopback(claims.get("redirect_uri")),
         expires_at=now + LIFETIME,
     )
@@ -90,7 +117,15 @@ def bind(db: Session, enrolment: str, login: VerifiedLogin, *, now: datetime, en
 
 
 def confirm(
-    db: Session, enrolment: str, device: str, code: object, policy: Policy, *, now: datetime, entropy: Entropy
+    db: Session,
+    enrolment: str,
+    device: str,
+    code: object,
+    policy: Policy,
+    *,
+    admission: Admission,
+    now: datetime,
+    entropy: Entropy,
 ) -> tables.Login:
     """Finish: the device exists from now on and has a login. Raises Unauthenticated when the code is not the one."""
     found = pending(db, enrolment, now=now)
@@ -99,35 +134,71 @@ def confirm(
     if not isinstance(code, str) or not hmac.compare_digest(digest(code), found.code_digest):
         raise Unauthenticated("code-wrong", "the code is not the one that the login gave to this device")
     found.confirmed_at = now
-    enrolled = _enrol(db, found, found.login, now=now)
-    return _login(db, enrolled, found.login, policy, now=now, entropy=entropy)
+    login = found.login
+    owner = Owner(login["issuer"], login["subject"], login["user"], tuple(login["groups"]))
+    described = Description(found.name, found.platform, found.agent_version)
+    automatic = GATEWAY if admission.automatic(login["groups"]) else None
+    refuse_too_many(db, found.device, owner, admission)
+    enrolled = admit(db, found.device, found.jwk, described, owner, approved_by=automatic, now=now)
+    return _login(db, enrolled, login, policy, now=now, entropy=entropy)
 
 
-def _enrol(db: Session, found: tables.Enrolment, login: Mapping[str, Any], *, now: datetime) -> tables.Device:
-    device = db.get(tables.Device, found.device)
-    if device is None:
-        device = tables.Device(
-            **found.model_dump(include={"jwk", "name", "platform", "agent_version"}),
-            id=found.device,
-            issuer=login["issuer"],
-            subject=login["subject"],
+def refuse_too_many(db: Session, device: str, owner: Owner, admission: Admission) -> None:
+    """Raise Forbidden when the user has as many other devices as they may have."""
+    if (
+        db.get(tables.Device, device) is None
+        and devices.count(db, owner.issuer, owner.subject) >= admission.most_devices
+    ):
+        raise Forbidden(
+            "too-many-devices",
+            f"{owner.user} has {admission.most_devices} devices already, which is the limit; "
+            "let an administrator revoke one",
+        )
+
+
+def admit(
+    db: Session,
+    device: str,
+    jwk: dict[str, Any],
+    described: Description,
+    owner: Owner,
+    *,
+    approved_by: str | None,
+    now: datetime,
+) -> tables.Device:
+    """Give the row of the device, new or known. A new one waits for approval unless somebody is named who gave it.
+
+    Raises Conflict for another user's device, Unauthenticated for a revoked one.
+    """
+    found = db.get(tables.Device, device)
+    if found is None:
+        found = tables.Device(
+            id=device,
+            jwk=jwk,
+            **asdict(described),
+            issuer=owner.issuer,
+            subject=owner.subject,
             enrolled_at=now,
+            approved_at=now if approved_by else None,
+            approved_by=approved_by,
         )
         audit.record(
             db,
             Event.DEVICE_ENROLLED,
             now=now,
-            actor=login["user"],
-            device=device.id,
-            name=found.name,
-            platform=found.platform,
+            actor=owner.user,
+            device=device,
+            name=described.name,
+            platform=described.platform,
+            approved=approved_by is not None,
         )
-    elif (device.issuer, device.subject) != (login["issuer"], login["subject"]):
+    devices.refuse_revoked(found)
+    if (found.issuer, found.subject) != (owner.issuer, owner.subject):
         raise Conflict("device-of-another-user", "this device is enrolled for another user")
-    device.name, device.platform, device.agent_version = found.name, found.platform, found.agent_version
-    db.add(device)
+    found.name, found.platform, found.agent_version = described.name, described.platform, described.agent_version
+    db.add(found)
     db.flush()
-    return device
+    return found
 
 
 def _login(

@@ -23,37 +23,40 @@ PORTION = 500
 def live(db: Session, *, now: datetime) -> Iterator[Live]:
     """Stream the live sessions as they stand, in the order of their names, with the question that `judge` would ask now."""
     rows = (
-        select(tables.Session, tables.Posture, tables.Device.name)
+        select(tables.Session, tables.Posture, tables.Device)
         .join(tables.Device, col(tables.Device.id) == col(tables.Session.device))
         .outerjoin(tables.Posture, col(tables.Posture.device) == col(tables.Session.device))
         .where(col(tables.Session.live_device).is_not(None))
         .order_by(col(tables.Session.id))
         .execution_options(yield_per=PORTION)
     )
-    for session, posture, name in db.exec(rows):
-        yield standing(session, posture, name, now=now)
+    for session, posture, device in db.exec(rows):
+        yield standing(session, posture, device, now=now)
 
 
-def standing(session: tables.Session, posture: tables.Posture | None, name: str, *, now: datetime) -> Live:
+def standing(session: tables.Session, posture: tables.Posture | None, device: tables.Device, *, now: datetime) -> Live:
     """Say how one session stands."""
     return Live(
         session=session.id,
         user=session.user,
         device=session.device,
-        device_name=name,
+        device_name=device.name,
         tier=session.tier,
         resources=tuple(resource["name"] for resource in session.resources),
         permits=tuple(session.permits),
         findings=frozenset((finding["check"], finding["effective"]) for finding in session.findings),
         rate=session.rate,
         active_at=session.active_at,
-        question=_question(session, posture, now=now),
+        question=_question(session, posture, device, now=now),
         over=ended_by_time(session, now=now),
     )
 
 
-def _question(session: tables.Session, row: tables.Posture | None, *, now: datetime) -> Question | None:
+def _question(
+    session: tables.Session, row: tables.Posture | None, device: tables.Device, *, now: datetime
+) -> Question | None:
     try:
-        return sessions.question(session, sessions.posture_of(session, row), row, now=now)
+        posture = sessions.posture_of(session, row)
+        return sessions.question(session, posture, row, copied_since=device.quarantined_at, now=now)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None  # `reevaluation.reevaluate` ends such a session

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,12 +16,13 @@ import structlog
 from sqlmodel import Session, col, select
 
 from agent.wire import Fact
-from gateway.access import audit, breaker, history, signals, verdicts
+from gateway.access import audit, breaker, devices, history, signals, verdicts
 from gateway.access.addresses import release
 from gateway.access.audit import GATEWAY, Event
 from gateway.access.identifiers import Entropy, is_identifier, new_identifier
+from gateway.access.ratchet import Turn
 from gateway.errors import Conflict, NotFound, Unauthenticated
-from gateway.identity.device import VerifiedReport
+from gateway.identity.device import VerifiedDeviceClaims, VerifiedReport
 from gateway.policy import record
 from gateway.policy.model import Decision, Posture, Signal, Subject
 from gateway.policy.policy import Policy
@@ -43,6 +45,7 @@ class EndReason(enum.StrEnum):
     KILLED = "killed"
     LOGGED_OUT = "logged-out"
     REVOKED = "revoked"
+    DEVICE_REVOKED = "device-revoked"
     LOGIN_REFUSED = "login-refused"
     BROKEN = "record-broken"
 
@@ -51,11 +54,17 @@ NEVER = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
 """Of a session of before it was kept."""
 
 
-def begin(db: Session, rules: Policy | InForce, device: str, *, now: datetime, entropy: Entropy) -> tables.Session:
-    """Open a session by the device's latest login; the session that it had ends.
+def begin(
+    db: Session, rules: Policy | InForce, opening: VerifiedDeviceClaims, *, now: datetime, entropy: Entropy
+) -> tuple[tables.Session, str]:
+    """Open a session by the device's latest login; the session that it had ends. Gives it and the next nonce.
 
-    The tier is that of a device that has not reported. Raises Unauthenticated `login-required` without a login.
+    The tier is that of a device that has not reported. Raises Unauthenticated `login-required` without a login, Forked when
+    the device has a double.
     """
+    device = opening.device
+    row = devices.approved(db, device)
+    _, nonce = devices.take_turn(row, opening.claims.get("nonce"), said_at=opening.issued_at, entropy=entropy)
     login = _fresh_login(db, device, now=now)
     policy = ruling(rules).of(device, login.groups)
     before = live_session(db, device)
@@ -64,7 +73,8 @@ def begin(db: Session, rules: Policy | InForce, device: str, *, now: datetime, e
         db.flush()  # `live_device` is UNIQUE: the old row lets go before the new one takes it
     said = signals.against(db, login)
     known = _failing_since(db.get(tables.Posture, device))
-    asked = Question(_subject(login, device, said), None, now, known)
+    subject = replace(_subject(login, device, said), copied_since=row.quarantined_at)
+    asked = Question(subject, None, now, known)
     decision = asked.answered(policy)
     expires_at = _expires_at(policy, login, now)
     session = tables.Session(
@@ -78,7 +88,6 @@ def begin(db: Session, rules: Policy | InForce, device: str, *, now: datetime, e
         expires_at=expires_at,
         active_at=now,
         lease_until=min(now + policy.session.lease, expires_at),
-        nonce=new_identifier(entropy),
         authenticated_at=login.authenticated_at,
         acr=login.acr,
         signals=said,
@@ -90,33 +99,45 @@ def begin(db: Session, rules: Policy | InForce, device: str, *, now: datetime, e
     history.write(db, session, asked, decision, None)
     told = {"device": device, "session": session.id, "tier": session.tier, "trace": session.trace}
     audit.record(db, Event.SESSION_BEGAN, now=now, actor=login.user, **told)
-    return session
+    return session, nonce
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A report that was accepted: its session, which has ended if it is denied, the nonce for what the device signs next,
+    and whether the tunnel and the event stream have to be told at once."""
+
+    session: tables.Session
+    nonce: str
+    changed: bool
 
 
 def report(
     db: Session, rules: Policy | InForce, device: str, report: VerifiedReport, *, now: datetime, entropy: Entropy
-) -> tables.Session:
-    """Judge a report and renew the lease. The caller looks at `ended_at`: a denied session ends here.
+) -> Accepted:
+    """Judge a report and renew the lease.
 
-    Raises Conflict `report-out-of-order` unless it carries the latest nonce and the next sequence number.
+    Raises Conflict when it does not come in turn, and Forked when the device has a double.
     """
     said = report.report
-    session = own(db, said.session, device, now=now)
-    if (said.sequence, said.nonce) != (session.sequence + 1, session.nonce):
-        raise Conflict(
-            "report-out-of-order",
-            f"the next report has sequence {session.sequence + 1} and the nonce of the last answer",
-            nonce=session.nonce,
-            sequence=session.sequence,
-        )
+    row, session = devices.enrolled(db, device), _of(db, said.session, device)
+    watched = row.nonce is not None and row.quarantined_at is None
+    turn, nonce = devices.take_turn(row, said.nonce, said_at=report.issued_at, entropy=entropy)
+    known = _reach(_living(session, now=now))
+    expected = session.sequence if turn is Turn.AGAIN else session.sequence + 1
+    if watched and said.sequence != expected:
+        raise Conflict("report-out-of-order", f"the next report has the sequence {expected}, not {said.sequence}")
     policy = ruling(rules).of(device, session.groups)
-    session.sequence = said.sequence
-    session.nonce = new_identifier(entropy)
+    session.sequence = expected
     session.lease_until = min(now + policy.session.lease, session.expires_at)
     posture = Posture(said.facts, datetime.fromtimestamp(said.issued_at, UTC), now)
     changed = _keep_posture(db, session, posture)
     judge(db, rules, session, posture, now=now, changed=changed)
-    return session
+    return Accepted(session, nonce, session.ended_at is not None or _reach(session) != known)
+
+
+def _reach(session: tables.Session) -> tuple[Any, ...]:
+    return session.permits, session.rate, session.tier, session.findings, session.resources
 
 
 def renew(db: Session, rules: Policy | InForce, login: tables.Login, *, now: datetime) -> tables.Session | None:
@@ -206,9 +227,17 @@ def kill(db: Session, session: str, *, by: str, reason: str, now: datetime) -> t
 
 def own(db: Session, session: str, device: str, *, now: datetime) -> tables.Session:
     """Give the live session of this device by its name. Raises NotFound, or Conflict `session-ended` with the reason."""
+    return _living(_of(db, session, device), now=now)
+
+
+def _of(db: Session, session: str, device: str) -> tables.Session:
     found = _find(db, session)
     if found.device != device:
         raise NotFound("session-unknown", "there is no such session of this device")
+    return found
+
+
+def _living(found: tables.Session, *, now: datetime) -> tables.Session:
     if found.ended_at is not None or found.lease_until <= now or found.expires_at <= now:
         why = found.end_reason or EndReason.SILENT.value
         raise Conflict("session-ended", f"the session has ended ({why}); open a new one", reason=why)
@@ -243,10 +272,15 @@ def posture_of(session: tables.Session, row: tables.Posture | None) -> Posture |
 
 
 def question(
-    session: tables.Session, posture: Posture | None, row: tables.Posture | None, *, now: datetime
+    session: tables.Session,
+    posture: Posture | None,
+    row: tables.Posture | None,
+    *,
+    copied_since: datetime | None,
+    now: datetime,
 ) -> Question:
     """Put together what is decided about a live session: by `judge`, and by whoever wants to know what it would decide."""
-    subject = _subject(session, session.device, session.signals)
+    subject = replace(_subject(session, session.device, session.signals), copied_since=copied_since)
     return Question(subject, posture, now, _failing_since(row))
 
 
@@ -303,7 +337,8 @@ def _judge(
     changed: tables.Members,
 ) -> None:
     row = db.get(tables.Posture, session.device)
-    asked = question(session, posture, row, now=now)
+    device = db.get(tables.Device, session.device)
+    asked = question(session, posture, row, copied_since=device.quarantined_at if device else None, now=now)
     decision = asked.answered(policy)
     before = (*verdicts.seen(session), session.held_by)
     hold = breaker.holding(db, policy, budget, session, decision, now=now)

@@ -41,7 +41,10 @@ def told(*, user: str | None, device: str | None, trace: str | None, at: datetim
 def _present(db: Session, session: tables.Session) -> Told:
     row = db.get(tables.Posture, session.device)
     now = datetime.now(UTC)
-    asked = sessions.question(session, sessions.posture_of(session, row), row, now=now)
+    posture, device = sessions.posture_of(session, row), db.get(tables.Device, session.device)
+    asked = sessions.question(
+        session, posture, row, copied_since=device.quarantined_at if device is not None else None, now=now
+    )
     return Told(_story(_policy(db, session.policy_version), asked), session.trace, None)
 
 

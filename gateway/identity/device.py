@@ -17,7 +17,7 @@ from gateway.identity import compact
 from gateway.identity.claim_rules import LATEST_INSTANT, Expected
 from gateway.identity.device_key import DeviceKey, is_thumbprint
 from gateway.identity.jwks import PublicKey
-from gateway.identity.kinds import BODIES, ENROLMENT, ES256, REPORT
+from gateway.identity.kinds import BODIES, ENROLMENT, ES256, REDEMPTION, REPORT, Kind
 from gateway.identity.verify import FindKey, Verified, verify
 
 MOST_FACTS = 256
@@ -57,7 +57,16 @@ def device_id_of(body: bytes) -> str:
 
 def verify_enrolment(body: bytes, *, now: datetime) -> VerifiedDeviceClaims:
     """Verify a body that carries its own key: the proof that the sender has the private half."""
-    verified = verify(ENROLMENT, body, SIGNED, None, now=now)
+    return _by_own_key(ENROLMENT, body, now=now)
+
+
+def verify_redemption(body: bytes, *, now: datetime) -> VerifiedDeviceClaims:
+    """Verify a body that carries its own key and brings an enrolment key."""
+    return _by_own_key(REDEMPTION, body, now=now)
+
+
+def _by_own_key(kind: Kind, body: bytes, *, now: datetime) -> VerifiedDeviceClaims:
+    verified = verify(kind, body, SIGNED, None, now=now)
     assert verified.key is not None
     return VerifiedDeviceClaims(verified.key.thumbprint, verified.key, verified.claims, verified.issued_at)
 

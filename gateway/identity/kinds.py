@@ -7,7 +7,8 @@
     DPoP proof   device, own jwk      dpop+jwt                      may       60 s      htm htu ath nonce jti
     access       this gateway         at+jwt                        needed    5 min     iss aud sub cnf jti
     refresh      this gateway         sallyport-refresh+jwt         needed    31 days   iss aud sub cnf jti
-    enrolment    device, own jwk      sallyport-enrolment+jwt       may       60 s      jti
+    enrolment,
+    redemption   device, own jwk      sallyport-…+jwt               may       60 s      jti
     signed body  device               sallyport-…+jwt               may       60 s      jti
     report       device               sallyport-report+jwt          may       60 s      its members (`device.py`)
 
@@ -137,7 +138,7 @@ def _device(name: str, typ: str, *kept: Rule, header: frozenset[str] = NAMED, la
     )
 
 
-def _agent_token(name: str, typ: str, lifetime: timedelta) -> Kind:
+def _agent_token(name: str, typ: str, lifetime: timedelta, *kept: Rule) -> Kind:
     return Kind(
         name=name,
         code="token",
@@ -152,7 +153,7 @@ def _agent_token(name: str, typ: str, lifetime: timedelta) -> Kind:
         oldest=lifetime,
         ahead=rules.CLOCK_SKEW,
         longest=lifetime,
-        rules=(rules.issuer, rules.audience, proof_rules.device, proof_rules.bound, proof_rules.jti),
+        rules=(rules.issuer, rules.audience, proof_rules.device, proof_rules.bound, proof_rules.jti, *kept),
     )
 
 
@@ -209,9 +210,10 @@ DPOP_PROOF = Kind(
     ),
 )
 ACCESS_TOKEN = _agent_token("access token", "at+jwt", ACCESS_LIFETIME)  # RFC 9068 2.1
-REFRESH_TOKEN = _agent_token("refresh token", "sallyport-refresh+jwt", REFRESH_LIFETIME)
+REFRESH_TOKEN = _agent_token("refresh token", "sallyport-refresh+jwt", REFRESH_LIFETIME, proof_rules.family)
 ENROLMENT = _device("enrolment", wire.TYP_ENROLMENT, proof_rules.jti, header=OWN)
-BODY_TYPES = (wire.TYP_CONFIRM, wire.TYP_SESSION, wire.TYP_CREDENTIAL, wire.TYP_REQUEST)
+REDEMPTION = _device("redemption", wire.TYP_REDEMPTION, proof_rules.jti, header=OWN)
+BODY_TYPES = (wire.TYP_CONFIRM, wire.TYP_SESSION, wire.TYP_ASSERTION)
 REPORT = _device("report", wire.TYP_REPORT, largest=256 * KIB)  # one with 200 facts has about 40 KiB
 BODIES = {typ: _device("body", typ, proof_rules.jti) for typ in BODY_TYPES}
 
@@ -223,6 +225,7 @@ KINDS = (
     ACCESS_TOKEN,
     REFRESH_TOKEN,
     ENROLMENT,
+    REDEMPTION,
     REPORT,
     *BODIES.values(),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 
-from gateway.identity.claim_rules import Broken, Expected, Signed
+from gateway.identity.claim_rules import Broken, Expected, Signed, text
 from gateway.identity.compact import base64url
 from gateway.identity.device_key import is_thumbprint
 
@@ -65,3 +65,11 @@ def bound(token: Signed, _expected: Expected) -> None:
     """RFC 9449 6.1. A device id is the thumbprint of the device's key, so the two are one."""
     if token.claims.get("cnf") != {"jkt": token.claims["sub"]}:
         raise Broken("holder", "cnf must name the key of the device in sub")
+
+
+def family(token: Signed, _expected: Expected) -> None:
+    """Which family a refresh token is of, and the how-manieth of it."""
+    generation = token.claims.get("generation")
+    if isinstance(generation, bool) or not isinstance(generation, int) or generation < 1:
+        raise Broken("family", "generation must be an integer from 1")
+    text(token.claims, "family", "family")

@@ -14,6 +14,8 @@
    by default (`standing.py`).
 6. A login that is too old, and what the provider's security events hold against the subject, are findings like those of
    checks; a resource that asks for a younger or stronger login is closed until there is one (`login.py`).
+7. A device whose key another machine uses too is worth the worst tier of a session, whatever it reports: nobody knows
+   which of the two is the right one.
 
 Ages end like leases: what may be 3d old is too old at exactly 3d, so that `valid_until` is itself the first instant of
 the new answer.
@@ -30,7 +32,7 @@ from gateway.policy.checks.ask import ALWAYS
 from gateway.policy.checks.reporting import ReportAge
 from gateway.policy.document import LONGEST_LEASE, NO_ANSWERS
 from gateway.policy.judgement import Judgement
-from gateway.policy.model import LONGEST_TEXT, REPORT, Answers, Decision, Finding, Posture, Subject
+from gateway.policy.model import COPIED, LONGEST_TEXT, REPORT, Answers, Decision, Finding, Posture, Subject
 from gateway.policy.policy import Policy, concerns
 from gateway.policy.program import Class, Program
 
@@ -124,7 +126,7 @@ def _sieved(
     if before:
         doubtful = sorted({*doubtful, *(name for name in before if name in policy.checks)})
     judged = [_judgement(policy, name, subject, posture, before.get(name), now=now) for name in doubtful]
-    judged[:0] = login.judgements(policy, subject, before, now=now)
+    judged[:0] = [*_copied(policy, subject), *login.judgements(policy, subject, before, now=now)]
     end = posture.received_at + MAXIMUM_REPORT_AGE
     if now < end and posture.received_at <= now:
         return judged, min(end, soonest)
@@ -140,15 +142,16 @@ def judgements(
     failing_since: Mapping[str, datetime] | None = None,
 ) -> list[Judgement]:
     """Hold the report and every check against the posture, in the order of their names."""
-    before = failing_since or {}
+    before, doubled = failing_since or {}, _copied(policy, subject)
     if posture is None:
         # Nothing was seen to fail, so no grace begins and none is forgotten.
         known = ((name, since) for name, since in before.items() if name in policy.checks)
         unreported = _unreported(policy, min(before.get(REPORT, now), now))
         kept = (Judgement(name, None, min(since, now), None) for name, since in known)
-        return [unreported, *login.judgements(policy, subject, before, now=now), *kept]
+        return [unreported, *doubled, *login.judgements(policy, subject, before, now=now), *kept]
     return [
         _report(policy, posture, now=now),
+        *doubled,
         *login.judgements(policy, subject, before, now=now),
         *(_judgement(policy, name, subject, posture, before.get(name), now=now) for name in policy.checks),
     ]
@@ -177,6 +180,15 @@ def decided(
         names=standing.asked_names(policy, subject),
         step_up=reached.step_up,
     )
+
+
+def _copied(policy: Policy, subject: Subject) -> list[Judgement]:
+    if subject.copied_since is None:
+        return []
+    reason = "the key of this device is also used by another machine"
+    fix = "ask an administrator, who decides which of the two is the right one"
+    finding = Finding(COPIED, reason, policy.worst_tier, True, subject.copied_since, None, fix)
+    return [Judgement(COPIED, finding, None, None)]
 
 
 def _unreported(policy: Policy, since: datetime) -> Judgement:

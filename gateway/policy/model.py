@@ -27,6 +27,9 @@ PRIVATE = "private"
 Answers = Mapping[str, tuple[str, ...]]
 """By DNS name, the addresses that the gateway's resolver found last, sorted. A name that is not there has none."""
 
+COPIED = "device-copied"
+"""The name of the finding about a device whose key another machine uses too, which no policy has to ask for."""
+
 LONGEST_TEXT = 2000
 """Characters of a reason or a fix: an agent refuses an answer with longer ones."""
 
@@ -80,7 +83,8 @@ class Subject:
 
     `address` is where the device connects from, `country` the two letters that the gateway's map of networks gives it, or
     PRIVATE for an address that belongs to none. `authenticated_at` and `acr` are of the login behind the session. None is
-    not known, and what is not known opens nothing.
+    not known, and what is not known opens nothing. `copied_since` is when another machine was first heard with the key of
+    the device; None, that it never was.
     """
 
     user: str
@@ -92,6 +96,7 @@ class Subject:
     authenticated_at: datetime | None = None
     acr: str | None = None
     signals: frozenset[Signal] = frozenset()
+    copied_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,13 +72,15 @@ def subject_to_json(subject: Subject) -> Members:
             members[name] = getattr(subject, name)
     if subject.authenticated_at is not None:
         members["authenticated_at"] = instant(subject.authenticated_at)
+    if subject.copied_since is not None:
+        members["copied_since"] = instant(subject.copied_since)
     if subject.signals:
         members["signals"] = sorted(subject.signals)
     return members
 
 
 def subject_from_json(members: Members) -> Subject:
-    authenticated_at = members.get("authenticated_at")
+    authenticated_at, copied_since = members.get("authenticated_at"), members.get("copied_since")
     return Subject(
         user=str(members["user"]),
         groups=frozenset(members["groups"]),
@@ -89,6 +91,7 @@ def subject_from_json(members: Members) -> Subject:
         authenticated_at=moment(authenticated_at) if authenticated_at is not None else None,
         acr=members.get("acr"),
         signals=frozenset(Signal(name) for name in members.get("signals", ())),
+        copied_since=moment(copied_since) if copied_since is not None else None,
     )
 
 

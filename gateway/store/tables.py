@@ -2,16 +2,17 @@
 
     devices ─┬─ logins ── sessions ─┬─ peers      a tunnel public key belongs to one session, for ever
              ├─ postures            ├─ addresses  one live session per address, reused only after `free_at`
-             └─ seen_proofs         └─ kills      grows only
+             ├─ token_families      └─ kills      grows only
+             └─ seen_proofs
     sessions ─── history     what was decided, whenever facts or verdict changed; deleted with age
     policies ─── applications    the texts of policies, and which of them was in force since when
     holds, cuts   what the mass-cut breaker counts and holds
     enrolments    devices that are not yet, or are logging in again
-    administrators, logouts, spent_logins, audit
+    enrolment_keys, administrators, api_tokens, logouts, spent_logins, audit
     signals, seen_events, streams    what the provider's security events say, which were seen, where they come from
 
-Nothing here is deleted except what has expired by itself, was logged out or taken back (enrolments, seen proofs,
-administrators, logouts, spent logins, signals, seen events, streams, history, cuts). Times are aware UTC.
+Nothing here is deleted except what has expired by itself, was logged out or taken back (enrolments, seen proofs, token
+families, administrators, logouts, spent logins, signals, seen events, streams, history, cuts). Times are aware UTC.
 """
 
 from __future__ import annotations
@@ -28,7 +29,11 @@ Members = dict[str, Any]
 
 
 class Device(SQLModel, table=True):
-    """An enrolled machine. `id` is the RFC 7638 thumbprint of `jwk`; (issuer, subject) is its only user."""
+    """An enrolled machine. `id` is the RFC 7638 thumbprint of `jwk`; (issuer, subject) is its only user.
+
+    `revoked_at` is for good: the row stays, so its key never comes back. `nonce` to `said_at` are its `Ratchet`;
+    `attestation` is what its TPM has proved.
+    """
 
     __tablename__ = "devices"
 
@@ -38,8 +43,45 @@ class Device(SQLModel, table=True):
     platform: str
     agent_version: str
     issuer: str
-    subject: str
+    subject: str = Field(index=True)
     enrolled_at: datetime = Field(sa_type=Utc)
+    approved_at: datetime | None = Field(default=None, sa_type=Utc)
+    approved_by: str | None = None
+    revoked_at: datetime | None = Field(default=None, sa_type=Utc)
+    quarantined_at: datetime | None = Field(default=None, sa_type=Utc)
+    nonce: str | None = None
+    previous_nonce: str | None = None
+    said_at: datetime | None = Field(default=None, sa_type=Utc)
+    attestation: Members | None = Field(default=None, sa_type=JSON)
+
+
+class EnrolmentKey(SQLModel, table=True):
+    """A secret that enrols one unattended machine, once, under `name` and into `groups`. Only its SHA-256 is kept."""
+
+    __tablename__ = "enrolment_keys"
+
+    id: str = Field(primary_key=True)
+    secret_digest: str = Field(unique=True)
+    name: str
+    groups: list[str] = Field(sa_type=JSON)
+    created_at: datetime = Field(sa_type=Utc)
+    created_by: str
+    expires_at: datetime = Field(sa_type=Utc)
+    login_days: int
+    used_at: datetime | None = Field(default=None, sa_type=Utc)
+    used_by: str | None = None
+
+
+class TokenFamily(SQLModel, table=True):
+    """The refresh tokens that follow from one grant; only the one of this `generation` is good."""
+
+    __tablename__ = "token_families"
+
+    id: str = Field(primary_key=True)
+    device: str = Field(foreign_key="devices.id", index=True)
+    generation: int
+    expires_at: datetime = Field(sa_type=Utc, index=True)
+    ended_at: datetime | None = Field(default=None, sa_type=Utc)
 
 
 class Enrolment(SQLModel, table=True):
@@ -123,7 +165,7 @@ class Session(SQLModel, table=True):
     lease_until: datetime = Field(sa_type=Utc)
     due_at: datetime | None = Field(default=None, sa_type=Utc, index=True)
     sequence: int = 0
-    nonce: str
+    reported_at: datetime | None = Field(default=None, sa_type=Utc)
     tier: str
     findings: list[Members] = Field(sa_type=JSON)
     resources: list[Members] = Field(sa_type=JSON)
@@ -278,7 +320,7 @@ class Stream(SQLModel, table=True):
 
 
 class Administrator(SQLModel, table=True):
-    """A browser session of an administrator. The cookie itself is not kept, only its SHA-256; the ID token is sealed."""
+    """A browser session of who manages. The cookie itself is not kept, only its SHA-256; the ID token is sealed."""
 
     __tablename__ = "administrators"
 
@@ -292,6 +334,22 @@ class Administrator(SQLModel, table=True):
     id_token: str | None = None
     started_at: datetime = Field(sa_type=Utc)
     expires_at: datetime = Field(sa_type=Utc, index=True)
+    role: str = Field(default="admin", sa_column_kwargs={"server_default": "admin"})
+
+
+class ApiToken(SQLModel, table=True):
+    """A secret for automation, with scopes and an end. Only its SHA-256 is kept; `name` is its actor in the audit log."""
+
+    __tablename__ = "api_tokens"
+
+    id: str = Field(primary_key=True)
+    secret_digest: str = Field(unique=True)
+    name: str
+    scopes: list[str] = Field(sa_type=JSON)
+    created_at: datetime = Field(sa_type=Utc)
+    created_by: str
+    expires_at: datetime = Field(sa_type=Utc)
+    revoked_at: datetime | None = Field(default=None, sa_type=Utc)
 
 
 class History(SQLModel, table=True):

@@ -143,7 +143,7 @@ class Pump:
                 self._busy.add(descriptor)
                 ready(events)
         if self._now >= deadline:
-            self._interface.handle_deadline(now=self._now)
+            self._write(self._interface.handle_deadline(now=self._now))
         if self._interface.queued:
             self._flush()
         for event in self._interface.events():

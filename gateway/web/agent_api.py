@@ -1,27 +1,26 @@
-"""What an agent may ask for. Every request proves the device key; a report also proves that it is the next one."""
+"""What an agent may ask for. It signs what must not come from a copy of it, and shows a token for the rest."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from sqlmodel import Session
 from starlette.requests import Request
 from starlette.responses import Response
 
 from agent import wire
-from gateway.access import audit, credentials, devices, enrolment, sessions
+from gateway.access import audit, credentials, custody, devices, enrolment, enrolment_keys, sessions
 from gateway.access.audit import Event
 from gateway.access.sessions import EndReason
 from gateway.access.verdicts import remaining_ms, verdict
-from gateway.errors import Forbidden, Malformed, Refused, Unauthenticated, Unavailable
+from gateway.errors import Forbidden, Malformed, Refused, Unavailable
 from gateway.identity import device
-from gateway.identity.device import VerifiedDeviceClaims
 from gateway.identity.device_key import DeviceKey
 from gateway.store import tables
 from gateway.store.engine import reading, writing
+from gateway.web import bearer
 from gateway.web.deployment import Deployment
-from gateway.web.operations import Operation, Proof, answer_json
+from gateway.web.operations import JSON, Operation, Proof, answer_json, members
 
 
 def begin_enrolment(gateway: Deployment, _request: Request, body: bytes) -> Response:
@@ -55,13 +54,35 @@ def confirm_enrolment(gateway: Deployment, request: Request, body: bytes) -> Res
         devices.spend(db, verified.device, verified.claims.get("jti"), now=now)
         code = verified.claims.get("code")
         login = enrolment.confirm(
-            db, name, verified.device, code, gateway.in_force.policy, now=now, entropy=gateway.entropy
+            db,
+            name,
+            verified.device,
+            code,
+            gateway.in_force.policy,
+            admission=gateway.admission,
+            now=now,
+            entropy=gateway.entropy,
         )
+        return _enrolled(db, login)
+
+
+def redeem(gateway: Deployment, _request: Request, body: bytes) -> Response:
+    """Enrol an unattended machine with an enrolment key, which only the first of any number of machines can use."""
+    now = gateway.clock.now()
+    gateway.clock.check()
+    verified = device.verify_redemption(body, now=now)
+    with writing(gateway.engine) as db:
+        devices.spend(db, verified.device, verified.claims["jti"], now=now)
+        return _enrolled(db, enrolment_keys.redeem(db, verified, now=now, entropy=gateway.entropy))
+
+
+def _enrolled(db: Session, login: tables.Login) -> Response:
     return answer_json(
         {
             "device": login.device,
             "user": login.user,
             "groups": login.groups,
+            "approved": devices.enrolled(db, login.device).approved_at is not None,
             "login_expires_at": login.expires_at.timestamp(),
         }
     )
@@ -71,19 +92,24 @@ def begin_session(gateway: Deployment, _request: Request, body: bytes) -> Respon
     """Open a session; the one that the device had ends."""
     now = gateway.clock.now()
     gateway.clock.check()
-    verified = _verify(gateway, body, wire.TYP_SESSION, now=now)
+    with reading(gateway.engine) as db:
+        key = DeviceKey.from_jwk(devices.jwk_of(db, device.device_id_of(body)))
+    verified = device.verify_device(body, key, typ=wire.TYP_SESSION, now=now)
     try:
         with writing(gateway.engine) as db:
-            devices.spend(db, verified.device, verified.claims.get("jti"), now=now)
+            devices.spend(db, verified.device, verified.claims["jti"], now=now)
             before = sessions.live_session(db, verified.device)
-            session = sessions.begin(db, gateway.in_force, verified.device, now=now, entropy=gateway.entropy)
+            session, nonce = sessions.begin(db, gateway.in_force, verified, now=now, entropy=gateway.entropy)
+    except devices.Forked as forked:
+        _quarantine(gateway, verified.device, forked, now=now)
+        raise
     except Refused as refused:
         _record_refusal(gateway, Event.SESSION_REFUSED, verified.device, None, refused, now=now)
         raise
     if before is not None:
         gateway.follow([before.id], now=now)
     told = verdict(session, now=now, lease=gateway.lease_of(session))
-    return answer_json({**told, "nonce": session.nonce}, 201)
+    return answer_json({**told, "nonce": nonce}, 201)
 
 
 def report(gateway: Deployment, request: Request, body: bytes) -> Response:
@@ -94,34 +120,50 @@ def report(gateway: Deployment, request: Request, body: bytes) -> Response:
     verified = device.verify_report(body, key, now=now)
     if verified.report.session != request.path_params["session"]:
         raise Malformed("report-of-another-session", "the report names another session than the address")
-    with writing(gateway.engine) as db:
-        before = sessions.own(db, verified.report.session, key.thumbprint, now=now)
-        known = _reach(before)
-        session = sessions.report(db, gateway.in_force, key.thumbprint, verified, now=now, entropy=gateway.entropy)
-    if session.ended_at is not None or _reach(session) != known:
+    try:
+        with writing(gateway.engine) as db:
+            rules = gateway.in_force
+            accepted = sessions.report(db, rules, key.thumbprint, verified, now=now, entropy=gateway.entropy)
+    except devices.Forked as forked:
+        _quarantine(gateway, key.thumbprint, forked, now=now)
+        raise
+    session = accepted.session
+    if accepted.changed:
         gateway.follow([session.id], now=now)
     else:
         gateway.enforcement.renew(session.id)
     if session.end_reason == EndReason.DENIED:
-        raise Forbidden("denied", "the policy denies this device", findings=session.findings, tier=session.tier)
+        raise Forbidden(
+            "denied",
+            "the policy denies this device",
+            findings=session.findings,
+            tier=session.tier,
+            nonce=accepted.nonce,
+        )
     told = verdict(session, now=now, lease=gateway.lease_of(session))
-    return answer_json({**told, "nonce": session.nonce})
+    return answer_json({**told, "nonce": accepted.nonce})
+
+
+def _quarantine(gateway: Deployment, name: str, forked: devices.Forked, *, now: datetime) -> None:
+    """Both copies of the device are confined before either hears of it."""
+    with writing(gateway.engine) as db:
+        changed = custody.quarantine(db, gateway.in_force, name, code=forked.code, now=now)
+    gateway.follow(changed, now=now)
 
 
 def credential(gateway: Deployment, request: Request, body: bytes) -> Response:
     """Give the session its tunnel. The gateway's end is ready before the answer goes out."""
     now = gateway.clock.now()
     gateway.clock.check()
-    verified = _verify(gateway, body, wire.TYP_CREDENTIAL, now=now)
-    name = request.path_params["session"]
+    proof, name = bearer.shown(gateway, request, now=now), request.path_params["session"]
+    public_key = members(body, {"public_key"}).get("public_key")
     try:
         with writing(gateway.engine) as db:
-            devices.spend(db, verified.device, verified.claims.get("jti"), now=now)
-            session = sessions.own(db, name, verified.device, now=now)
-            public_key = verified.claims.get("public_key")
+            bearer.spend(db, proof, now=now)
+            session = sessions.own(db, name, proof.device, now=now)
             tunnel = credentials.issue(db, gateway.tunnel_end, session, public_key, now=now)
     except Refused as refused:
-        _record_refusal(gateway, Event.CREDENTIAL_REFUSED, verified.device, name, refused, now=now)
+        _record_refusal(gateway, Event.CREDENTIAL_REFUSED, proof.device, name, refused, now=now)
         raise
     if not gateway.follow([session.id], now=now):
         raise Unavailable(
@@ -144,28 +186,11 @@ def leave(gateway: Deployment, request: Request, _body: bytes) -> Response:
 
 
 def authorised_session(gateway: Deployment, request: Request, *, now: datetime) -> tables.Session:
-    """Give the live session that the request's `Authorization: Sallyport <JWS>` is for. The proof is used up."""
-    scheme, _, proof = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "sallyport" or not proof:
-        raise Unauthenticated("proof-missing", "send Authorization: Sallyport with a JWS by the device key")
-    verified = _verify(gateway, proof.strip().encode("latin-1"), wire.TYP_REQUEST, now=now)
-    asked: dict[str, Any] = {"htm": request.method, "htu": request.scope["path"]}
-    if {name: verified.claims.get(name) for name in asked} != asked:
-        raise Unauthenticated("proof-of-another-request", "htm and htu must be the method and the path of this request")
+    """Give the live session that the address is about, to the device whose it is. The proof is used up."""
+    proof = bearer.shown(gateway, request, now=now)
     with writing(gateway.engine) as db:
-        devices.spend(db, verified.device, verified.claims.get("jti"), now=now)
-        return sessions.own(db, request.path_params["session"], verified.device, now=now)
-
-
-def _verify(gateway: Deployment, body: bytes, typ: str, *, now: datetime) -> VerifiedDeviceClaims:
-    with reading(gateway.engine) as db:
-        key = DeviceKey.from_jwk(devices.jwk_of(db, device.device_id_of(body)))
-    return device.verify_device(body, key, typ=typ, now=now)
-
-
-def _reach(session: tables.Session) -> tuple[Any, ...]:
-    """What the tunnel and the event stream have to be told about at once."""
-    return session.permits, session.rate, session.tier, session.findings, session.resources
+        bearer.spend(db, proof, now=now)
+        return sessions.own(db, request.path_params["session"], proof.device, now=now)
 
 
 def _record_refusal(
@@ -193,10 +218,19 @@ OPERATIONS = (
         confirm_enrolment,
         body=wire.JOSE,
     ),
+    Operation(
+        "POST",
+        "/v1/enrolments/redeem",
+        "Enrol a machine with an enrolment key",
+        Proof.ENROLMENT_KEY,
+        200,
+        redeem,
+        body=wire.JOSE,
+    ),
     Operation("POST", "/v1/sessions", "Open a session", Proof.DEVICE, 201, begin_session, body=wire.JOSE),
     Operation("POST", "/v1/sessions/{session}/reports", "Report the posture", Proof.OWNER, 200, report, body=wire.JOSE),
     Operation(
-        "POST", "/v1/sessions/{session}/credential", "Get the tunnel", Proof.OWNER, 200, credential, body=wire.JOSE
+        "POST", "/v1/sessions/{session}/credential", "Get the tunnel", Proof.OWNER_TOKEN, 200, credential, body=JSON
     ),
-    Operation("DELETE", "/v1/sessions/{session}", "End the session", Proof.OWNER, 204, leave),
+    Operation("DELETE", "/v1/sessions/{session}", "End the session", Proof.OWNER_TOKEN, 204, leave),
 )

@@ -15,8 +15,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.errors import GatewayError
 from gateway.web import (
     admin,
+    admin_devices,
     agent_api,
     background,
+    bearer,
     breaker,
     events,
     health,
@@ -39,11 +41,13 @@ HEADERS = {
 
 DESCRIBED = (
     *agent_api.OPERATIONS,
+    *bearer.OPERATIONS,
     *events.OPERATIONS,
     *login.OPERATIONS,
     *logout.OPERATIONS,
     *security_events.OPERATIONS,
     *admin.OPERATIONS,
+    *admin_devices.OPERATIONS,
     *breaker.OPERATIONS,
     *health.OPERATIONS,
 )

@@ -9,13 +9,16 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Engine
 
+from gateway.access.administrators import Management
 from gateway.access.credentials import TunnelEnd
+from gateway.access.devices import Admission
 from gateway.access.enforcement import Enforcement
 from gateway.access.event_stream import Receiver
 from gateway.access.identifiers import Entropy
 from gateway.access.policies import Applied
 from gateway.errors import TunnelError
 from gateway.identity.oidc import RelyingParty
+from gateway.identity.tokens import Mint
 from gateway.policy.policy import Policy
 from gateway.policy.stage import Budget, InForce
 from gateway.store import tables
@@ -45,7 +48,7 @@ class Deployment:
     `in_force`."""
 
     public_url: str
-    admin_group: str
+    management: Management
     engine: Engine
     policy: Policy
     provider: RelyingParty
@@ -53,8 +56,10 @@ class Deployment:
     enforcement: Enforcement
     tunnel_end: TunnelEnd
     cookie_key: bytes
+    mint: Mint
     clock: Clock
     entropy: Entropy
+    admission: Admission = field(default_factory=Admission)
     receiver: Receiver | None = None
     history: timedelta = timedelta(days=90)
     applied: Applied = field(default_factory=lambda: Applied({}, Budget()))

@@ -63,4 +63,6 @@ def _state(gateway: Deployment, session: str) -> tuple[str, dict[str, Any]]:
         return "verdict", verdict(found, now=now, lease=gateway.lease_of(found))
 
 
-OPERATIONS = (Operation("GET", "/v1/sessions/{session}/events", "Follow the session", Proof.OWNER, 200, stream=stream),)
+OPERATIONS = (
+    Operation("GET", "/v1/sessions/{session}/events", "Follow the session", Proof.OWNER_TOKEN, 200, stream=stream),
+)

@@ -69,7 +69,7 @@ def callback(gateway: Deployment, request: Request, _body: bytes) -> Response:
     state = login_state.unseal(cookie, gateway.cookie_key, now=now)
     try:
         login = gateway.provider.finish(request.query_params, state, now=now)
-        answer = _finish(gateway, login, now=now)
+        answer = _finish(gateway, login, request.cookies.get(ADMIN_COOKIE), now=now)
     except Refused as refused:
         if refused.code == ANOTHER_LOGIN:  # anybody can send a browser here: that must not end the login it has begun
             raise
@@ -90,10 +90,10 @@ def _to_provider(gateway: Deployment, purpose: str, *, now: datetime, hint: str 
     return answer
 
 
-def _finish(gateway: Deployment, login: VerifiedLogin, *, now: datetime) -> Response:
+def _finish(gateway: Deployment, login: VerifiedLogin, before: str | None, *, now: datetime) -> Response:
     try:
         if login.purpose == ADMIN:
-            return _admit(gateway, login, now=now)
+            return _admit(gateway, login, before, now=now)
         with writing(gateway.engine) as db:
             name = login.purpose.removeprefix(ENROLMENT)
             return RedirectResponse(enrolment.bind(db, name, login, now=now, entropy=gateway.entropy), 303)
@@ -104,9 +104,11 @@ def _finish(gateway: Deployment, login: VerifiedLogin, *, now: datetime) -> Resp
         raise
 
 
-def _admit(gateway: Deployment, login: VerifiedLogin, *, now: datetime) -> Response:
+def _admit(gateway: Deployment, login: VerifiedLogin, before: str | None, *, now: datetime) -> Response:
+    """A login makes a new cookie and ends the one that the browser had (ASVS 7.2.4)."""
     with writing(gateway.engine) as db:
-        cookie = administrators.begin(db, login, gateway.admin_group, now=now, entropy=gateway.entropy)
+        administrators.end(db, before)
+        cookie = administrators.begin(db, login, gateway.management, now=now, entropy=gateway.entropy)
     answer = RedirectResponse("/v1/admin/me", 303)
     _set_cookie(answer, ADMIN_COOKIE, cookie, int(administrators.LIFETIME.total_seconds()))
     return answer

@@ -13,28 +13,33 @@ from agent.wire import AGENT_VERSION, JOSE
 from gateway.web.deployment import Deployment
 from gateway.web.operations import Operation, Plain, Proof, answer_json
 
+MANAGER: list[dict[str, list[str]]] = [{"administrator": [], "csrf": []}, {"api": []}]
 SECURITY: dict[Proof, list[dict[str, list[str]]]] = {
     Proof.NOTHING: [],
     Proof.ANY_KEY: [{"device": []}],
     Proof.DEVICE: [{"device": []}],
     Proof.OWNER: [{"device": []}],
+    Proof.ENROLMENT_KEY: [{"device": []}],
+    Proof.DEVICE_TOKEN: [{"dpop": []}],
+    Proof.OWNER_TOKEN: [{"token": [], "dpop": []}],
     Proof.PROVIDER: [],  # OpenAPI has no scheme for a token in a form; the body is described instead
     Proof.TRANSMITTER: [{"transmitter": []}],
     Proof.BROWSER: [{"browser": []}],
-    Proof.ADMINISTRATOR: [{"administrator": []}],
-    Proof.ADMINISTRATOR_CSRF: [{"administrator": [], "csrf": []}],
+    **dict.fromkeys((Proof.AUDITOR, Proof.OPERATOR, Proof.ADMINISTRATOR), MANAGER),
 }
 SCHEMES: dict[str, dict[str, str]] = {
     "device": {
-        "type": "apiKey",
-        "in": "header",
-        "name": "Authorization",
-        "description": "`Sallyport <JWS>` by the device key; where the request has a body, the body itself is the JWS",
+        "type": "http",
+        "scheme": "JWS",
+        "description": "the body itself: a compact JWS by the device key",
     },
+    "token": {"type": "http", "scheme": "DPoP", "description": "an access token of POST /v1/token (RFC 9449)"},
+    "dpop": {"type": "apiKey", "in": "header", "name": "DPoP"},
+    "api": {"type": "http", "scheme": "bearer", "description": "an API token of POST /v1/admin/api-tokens"},
     "transmitter": {"type": "http", "scheme": "bearer", "description": "what the stream was made with (RFC 8935)"},
     "browser": {"type": "apiKey", "in": "cookie", "name": "__Host-sallyport-login"},
     "administrator": {"type": "apiKey", "in": "cookie", "name": "__Host-sallyport-admin"},
-    "csrf": {"type": "apiKey", "in": "header", "name": "X-Sallyport-CSRF"},
+    "csrf": {"type": "apiKey", "in": "header", "name": "X-Sallyport-CSRF", "description": "for changes"},
 }
 PROBLEM = {
     "type": "object",

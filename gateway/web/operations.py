@@ -14,7 +14,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from gateway.errors import Malformed
+from gateway.identity import strict_json
 from gateway.web.deployment import Deployment
+
+JSON = "application/json"
 
 LARGEST_BODY = 64 * 1024
 """Bytes: several times the largest report; everything else is far smaller."""
@@ -30,11 +34,15 @@ class Proof(enum.Enum):
     ANY_KEY = "a JWS by a device key that may be new"
     DEVICE = "a JWS by the key of an enrolled device whose login holds"
     OWNER = "a JWS by the key of the device that the address is about"
+    ENROLMENT_KEY = "a JWS by a device key that may be new, with an enrolment key"
+    DEVICE_TOKEN = "an assertion or a refresh token of an enrolled device, with a DPoP proof by its key"  # noqa: S105
+    OWNER_TOKEN = "an access token of the device that the address is about, with a DPoP proof by its key"  # noqa: S105
     PROVIDER = "a logout token by the provider"
     TRANSMITTER = "a security event token by the transmitter"
     BROWSER = "the cookie of the browser that began"
-    ADMINISTRATOR = "the administrator's cookie"
-    ADMINISTRATOR_CSRF = "the administrator's cookie and CSRF token"
+    AUDITOR = "a manager's cookie, for changes with its CSRF token, or an API token"
+    OPERATOR = "the same of an operator"
+    ADMINISTRATOR = "the same of an administrator"
 
 
 Plain = Callable[[Deployment, Request, bytes], Response]
@@ -91,3 +99,15 @@ async def _capped(request: Request) -> bytes:
 def answer_json(members: dict[str, Any], status: int = 200) -> Response:
     """Answer with JSON."""
     return JSONResponse(members, status)
+
+
+def members(body: bytes, allowed: set[str]) -> dict[str, Any]:
+    """Read a JSON object that has no other members than these: nobody assigns what is not theirs to assign."""
+    try:
+        found = strict_json.loads_object(body)
+    except ValueError as error:
+        raise Malformed("body", f"the body {error}") from None
+    foreign = sorted(found.keys() - allowed)
+    if foreign:
+        raise Malformed("body", f"{foreign[0]!r} is not allowed in the body; allowed are {', '.join(sorted(allowed))}")
+    return found

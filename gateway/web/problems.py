@@ -69,7 +69,7 @@ def answer(_request: Request, error: Exception) -> Response:
     if status >= 500:
         log.error("request failed", status=status, error=f"{type(error).__name__}: {error}")
     if isinstance(error, Refused):
-        return problem(status, error.code, str(error), error.extra)
+        return problem(status, error.code, str(error), error.extra, error.headers)
     return problem(status, code, HIDDEN.get(kind, str(error)))
 
 
@@ -85,7 +85,7 @@ def problem(
     members = {"type": "about:blank", "title": title, "status": status, "code": code, "detail": detail, **(extra or {})}
     more = dict(headers or {})
     if status == 401:
-        more["WWW-Authenticate"] = "Sallyport"
+        more.setdefault("WWW-Authenticate", "Sallyport")
     if status == 503:
         more["Retry-After"] = str(RETRY_SECONDS)
     return JSONResponse(members, status, more, media_type="application/problem+json")

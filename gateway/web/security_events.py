@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from datetime import datetime
 from functools import partial
 
@@ -16,10 +15,9 @@ from starlette.responses import JSONResponse, Response
 from gateway.access.event_stream import Receiver
 from gateway.errors import Malformed, NotFound, ProviderError, Refused, Unauthenticated
 from gateway.identity.transmitter import error_of
-from gateway.store.engine import reading
-from gateway.web.admin import administrator
 from gateway.web.deployment import Deployment
-from gateway.web.operations import Operation, Proof, answer_json
+from gateway.web.management import Manager, operation
+from gateway.web.operations import JSON, Operation, Proof, answer_json, members
 
 SET = "application/secevent+jwt"
 POLL_SECONDS = 1.0
@@ -42,38 +40,28 @@ def push(gateway: Deployment, request: Request, body: bytes) -> Response:
     return Response(status_code=202)
 
 
-def show(gateway: Deployment, request: Request, _body: bytes) -> Response:
+def show(gateway: Deployment, _request: Request, _body: bytes, _manager: Manager) -> Response:
     """Say which stream there is, whether it delivers, and when it was last verified."""
-    now = gateway.clock.now()
-    with reading(gateway.engine) as db:
-        administrator(db, request, now=now)
     row = _receiver(gateway).stream()
     shown = row.model_dump(include={"issuer", "stream", "audience", "delivery", "endpoint", "status"})
     return answer_json({**shown, "verified_at": row.verified_at.timestamp() if row.verified_at else None})
 
 
-def verify(gateway: Deployment, request: Request, _body: bytes) -> Response:
+def verify(gateway: Deployment, _request: Request, _body: bytes, _manager: Manager) -> Response:
     """Have the transmitter prove that the stream works."""
-    now = _change(gateway, request)
-    _receiver(gateway).ask_verification(now=now)
+    _receiver(gateway).ask_verification(now=gateway.clock.now())
     return answer_json({"asked": True})
 
 
-def set_status(gateway: Deployment, request: Request, body: bytes) -> Response:
+def set_status(gateway: Deployment, _request: Request, body: bytes, _manager: Manager) -> Response:
     """Pause, disable or enable the stream."""
-    now = _change(gateway, request)
-    try:
-        members = json.loads(body)
-    except (ValueError, RecursionError):
-        members = None
-    status = members.get("status") if isinstance(members, dict) and members.keys() == {"status"} else None
-    return answer_json({"status": _receiver(gateway).set_status(str(status), now=now)})
+    status = str(members(body, {"status"}).get("status"))
+    return answer_json({"status": _receiver(gateway).set_status(status, now=gateway.clock.now())})
 
 
-def delete(gateway: Deployment, request: Request, _body: bytes) -> Response:
+def delete(gateway: Deployment, _request: Request, _body: bytes, _manager: Manager) -> Response:
     """Have the stream no longer."""
-    now = _change(gateway, request)
-    _receiver(gateway).delete(now=now)
+    _receiver(gateway).delete(now=gateway.clock.now())
     return Response(status_code=204)
 
 
@@ -109,26 +97,13 @@ def _receiver(gateway: Deployment) -> Receiver:
     return gateway.receiver
 
 
-def _change(gateway: Deployment, request: Request) -> datetime:
-    now = gateway.clock.now()
-    with reading(gateway.engine) as db:
-        administrator(db, request, now=now, changes=True)
-    return now
-
-
 STREAM = "/v1/admin/security-events"
 OPERATIONS = (
     Operation("POST", "/security-events", "Push a security event", Proof.TRANSMITTER, 202, push, body=SET),
-    Operation("GET", STREAM, "The stream of security events", Proof.ADMINISTRATOR, 200, show),
-    Operation("POST", f"{STREAM}/verify", "Have the stream verified", Proof.ADMINISTRATOR_CSRF, 200, verify),
-    Operation(
-        "PUT",
-        f"{STREAM}/status",
-        "Pause, disable or enable the stream",
-        Proof.ADMINISTRATOR_CSRF,
-        200,
-        set_status,
-        body="application/json",
+    operation(f"GET {STREAM}", "The stream of security events", Proof.AUDITOR, 200, show),
+    operation(f"POST {STREAM}/verify", "Have the stream verified", Proof.ADMINISTRATOR, 200, verify),
+    operation(
+        f"PUT {STREAM}/status", "Pause, disable or enable the stream", Proof.ADMINISTRATOR, 200, set_status, body=JSON
     ),
-    Operation("DELETE", STREAM, "Have the stream no longer", Proof.ADMINISTRATOR_CSRF, 204, delete),
+    operation(f"DELETE {STREAM}", "Have the stream no longer", Proof.ADMINISTRATOR, 204, delete),
 )

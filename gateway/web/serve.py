@@ -21,7 +21,9 @@ from sqlalchemy import Engine
 
 from gateway.access import policies
 from gateway.access.addresses import Pool
+from gateway.access.administrators import Management
 from gateway.access.credentials import TunnelEnd
+from gateway.access.devices import Admission
 from gateway.access.enforcement import Enforcement
 from gateway.access.event_stream import Receiver
 from gateway.access.policies import Applied
@@ -31,6 +33,7 @@ from gateway.identity.client_key import ClientKey
 from gateway.identity.http import Egress
 from gateway.identity.oidc import RelyingParty
 from gateway.identity.possession import Prover
+from gateway.identity.tokens import Mint
 from gateway.identity.transmitter import Transmitter
 from gateway.policy.load import load_policy, texts
 from gateway.policy.policy import Policy
@@ -86,7 +89,7 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
     cookie_key = state.kept_key(settings.state_dir / "cookie.key", os.urandom)
     return Deployment(
         public_url=settings.public_url,
-        admin_group=settings.admin_group,
+        management=_management(settings, policy),
         engine=engine,
         policy=policy,
         provider=provider,
@@ -94,8 +97,10 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
         enforcement=Enforcement(engine, tunnel, end.private_key, end.listen_port),
         tunnel_end=end,
         cookie_key=cookie_key,
+        mint=Mint(state.kept_key(settings.state_dir / "token.key", os.urandom), settings.public_url),
         clock=clock,
         entropy=os.urandom,
+        admission=Admission(frozenset(settings.approve_groups), settings.devices_per_user),
         receiver=_receiver(settings, engine, cookie_key),
         history=timedelta(days=settings.history_days),
         applied=Applied(
@@ -103,6 +108,14 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
             Budget(settings.breaker_share, settings.breaker_window, settings.breaker_floor),
         ),
     )
+
+
+def _management(settings: Settings, policy: Policy) -> Management:
+    tier = settings.admin_tier
+    if tier is not None and tier not in policy.tiers[:-1]:
+        allowed = ", ".join(policy.tiers[:-1])
+        raise SettingsError(f"SALLYPORT_ADMIN_TIER={tier!r}: must be a tier of a session in the policy: {allowed}")
+    return Management(settings.admin_group, settings.operator_group, settings.auditor_group, tier)
 
 
 def _receiver(settings: Settings, engine: Engine, key: bytes) -> Receiver | None:

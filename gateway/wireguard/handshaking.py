@@ -240,6 +240,7 @@ class Handshaking:
 
 
 @lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096)
 def source_bytes(source: Endpoint) -> tuple[bytes, bytes]:
     """Give address (4 or 16 bytes) and port (2 bytes) of a socket address."""
     return ip_address(source[0].partition("%")[0]).packed, struct.pack("!H", source[1])

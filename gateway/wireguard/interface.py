@@ -203,12 +203,17 @@ class Interface:
         deadline = self._state.next_deadline()
         return None if deadline is None else (deadline, "timer")
 
-    def handle_deadline(self, *, now: float) -> None:
-        """Do what is due: retransmissions, keepalives, ends of leases and keys."""
+    def handle_deadline(self, *, now: float) -> list[Parts]:
+        """Do what is due: retransmissions, keepalives, ends of leases and keys. Give the frames that waited for their turn."""
+        frames: list[Parts] = []
         for peer in self._state.due_peers(now=now):
             for due in peer.timers.take_due(now=now):
-                self._act(peer, due, now=now)
+                if due is Due.PACE and not peer.ended(now=now):
+                    frames += self._transport.release(peer, now=now)
+                else:
+                    self._act(peer, due, now=now)
             self._state.arm(peer)
+        return frames
 
     def _act(self, peer: Peer, due: Due, *, now: float) -> None:
         if due is Due.LEASE:
@@ -227,7 +232,7 @@ class Interface:
     def _end_lease(self, peer: Peer) -> None:
         self._state.forget_keys(peer)
         peer.timers.stop()
-        peer.staged.clear()
+        peer.stop_waiting()
         if not peer.lease_over:
             peer.lease_over = True
             self._state.note(Kind.LEASE_ENDED, peer)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from typing import TypeVar
 
+from gateway.packet.checksum import Buffer
 from gateway.packet.drop import Drop
 from gateway.packet.flows import Flows
+from gateway.packet.offload import Parts
 from gateway.packet.permits import Guard, Permits
 from gateway.packet.prefixes import Network
 from gateway.wireguard.config import Endpoint, PeerConfig, PeerStatus
 from gateway.wireguard.cookie import CookieJar
 from gateway.wireguard.keypair import Keypair
 from gateway.wireguard.noise import Initiated
-from gateway.wireguard.ratelimit import AnswerLimiter, Rate
+from gateway.wireguard.pace import Pace
+from gateway.wireguard.ratelimit import AnswerLimiter
 from gateway.wireguard.spec import MAX_STAGED
 from gateway.wireguard.timers import NEVER, Timers
 
 NO_PRESHARED_KEY = bytes(32)
+T = TypeVar("T")
 
 
 class Peer:
@@ -24,8 +29,8 @@ class Peer:
 
     __slots__ = (
         "_guard", "allowed_ips", "answers", "attempts", "consumed_at", "current", "denied_at", "drops", "endpoint", "flows", "handshake",
-        "handshake_index", "initiated_at", "jar", "jitter", "keepalive", "last_handshake", "lease_over", "next", "preshared",
-        "previous", "public_key", "rate_rx", "rate_tx", "removed", "rx_bytes", "scheduled", "staged", "static_static",
+        "handshake_index", "initiated_at", "jar", "jitter", "keepalive", "last_handshake", "lease_over", "next",
+        "pace_rx", "pace_tx", "preshared", "previous", "public_key", "removed", "rx_bytes", "scheduled", "staged", "static_static",
         "timers", "tx_bytes",
     )  # fmt: skip
 
@@ -39,8 +44,8 @@ class Peer:
         self.allowed_ips: dict[Network, None] = {}
         self.flows: Flows | None = None
         self.answers = AnswerLimiter()
-        self.rate_rx = Rate()
-        self.rate_tx = Rate()
+        self.pace_rx: Pace[tuple[Buffer, Parts]] | None = None
+        self.pace_tx: Pace[bytes] | None = None
         self.removed = False
         self.jar = CookieJar(public_key)
         self.previous: Keypair | None = None
@@ -68,10 +73,8 @@ class Peer:
         self.endpoint = self.endpoint if config.endpoint is None else config.endpoint
         self.keepalive = self.keepalive if config.keepalive is None else config.keepalive
         self._configure_permits(config)
-        if config.rate_rx is not None and config.rate_rx != self.rate_rx.bits:
-            self.rate_rx = Rate(config.rate_rx)
-        if config.rate_tx is not None and config.rate_tx != self.rate_tx.bits:
-            self.rate_tx = Rate(config.rate_tx)
+        self.pace_rx = _changed(self.pace_rx, config.rate_rx)
+        self.pace_tx = _changed(self.pace_tx, config.rate_tx)
         if config.lease_ms is not None:
             self.timers.lease = now + config.lease_ms / 1000
             self.lease_over = self.lease_over and config.lease_ms == 0
@@ -96,6 +99,18 @@ class Peer:
         """Say whether the lease is over. Asked before every packet, so that a sleeping process never forwards late."""
         return now >= self.timers.lease
 
+    def stop_waiting(self) -> None:
+        """Let go of all packets that wait: for keys, or for their turn."""
+        self.staged.clear()
+        for pace in (self.pace_rx, self.pace_tx):
+            if pace is not None:
+                pace.clear()
+
+    def plan_paces(self) -> None:
+        """Let the timers know when the next packet that is held to a rate may pass."""
+        rx, tx = self.pace_rx, self.pace_tx
+        self.timers.pace = min(NEVER if rx is None else rx.next_turn(), NEVER if tx is None else tx.next_turn())
+
     def keypairs(self) -> list[Keypair]:
         return [pair for pair in (self.previous, self.current, self.next) if pair is not None]
 
@@ -119,7 +134,14 @@ class Peer:
             allowed_ips=tuple(self.allowed_ips),
             permits=None if self.flows is None else self.flows.permits.all,
             lease_ms=None if self.timers.lease == NEVER else max(0, round((self.timers.lease - now) * 1000)),
-            rate_rx=self.rate_rx.bits,
-            rate_tx=self.rate_tx.bits,
+            rate_rx=0 if self.pace_rx is None else self.pace_rx.bits,
+            rate_tx=0 if self.pace_tx is None else self.pace_tx.bits,
             drops=dict(self.drops),
         )
+
+
+def _changed(pace: Pace[T] | None, bits: int | None) -> Pace[T] | None:
+    """The pace after a change: None keeps it, 0 lifts it, another rate begins anew without what waited."""
+    if bits is None or (pace is not None and bits == pace.bits):
+        return pace
+    return Pace(bits) if bits else None

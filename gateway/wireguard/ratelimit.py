@@ -1,13 +1,10 @@
-"""Limits: handshakes per source address under load (paper section 5.3), and bits per second of a peer."""
+"""Limits: handshakes per source address under load (paper section 5.3), and answers to what is refused."""
 
 from __future__ import annotations
 
 PACKETS_PER_SECOND = 20.0
 BURST = 5.0
 MAX_SOURCES = 65_536
-BURST_TIME = 0.05
-"""Seconds of traffic that a rate lets through at once: long enough for a super-packet at 10 Mbit/s."""
-SUPER_PACKET = 65_536
 
 
 class HandshakeLimiter:
@@ -75,25 +72,3 @@ class Load:
         if self._level >= self.CAPACITY:
             self._until = now + 1.0
         return now < self._until
-
-
-class Rate:
-    """A token bucket in bytes; `bits` per second, 0 for no limit."""
-
-    def __init__(self, bits: int = 0) -> None:
-        self.bits = bits
-        self._burst = max(bits / 8 * BURST_TIME, float(SUPER_PACKET))
-        self._tokens = self._burst
-        self._last = float("-inf")
-
-    def allow(self, size: int, *, now: float) -> bool:
-        """Take `size` bytes, or refuse all of them."""
-        if not self.bits:
-            return True
-        if self._last > float("-inf"):
-            self._tokens = min(self._burst, self._tokens + (now - self._last) * self.bits / 8)
-        self._last = now
-        if size > self._tokens:
-            return False
-        self._tokens -= size
-        return True

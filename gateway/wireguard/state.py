@@ -110,7 +110,7 @@ class State:
     def remove_peer(self, peer: Peer) -> None:
         self.forget_keys(peer)
         self.clear_routes(peer)
-        peer.staged.clear()
+        peer.stop_waiting()
         peer.removed = True
         del self.peers[peer.public_key]
 

@@ -25,6 +25,7 @@ class Due(enum.Enum):
     KEEPALIVE = "keepalive"
     PERSISTENT = "persistent"
     ZERO = "zero"
+    PACE = "pace"
 
 
 @dataclass(slots=True)
@@ -33,6 +34,7 @@ class Timers:
 
     `lease`: access ends. `retransmit`: the initiation was not answered. `unanswered`: data was sent and nothing came
     back. `keepalive`: data came and nothing was sent back. `persistent`: the NAT in between forgets. `zero`: keys are old.
+    `pace`: a packet that is held to a rate may pass.
     """
 
     lease: float = NEVER
@@ -41,9 +43,11 @@ class Timers:
     keepalive: float = NEVER
     persistent: float = NEVER
     zero: float = NEVER
+    pace: float = NEVER
 
     def earliest(self) -> float:
-        return min(self.lease, self.retransmit, self.unanswered, self.keepalive, self.persistent, self.zero)
+        kept = min(self.lease, self.retransmit, self.unanswered, self.keepalive, self.persistent, self.zero)
+        return min(kept, self.pace)
 
     def take_due(self, *, now: float) -> list[Due]:
         """Give what is due and clear it, in the order of Due; the lease comes first because it makes the rest void."""

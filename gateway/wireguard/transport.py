@@ -18,6 +18,7 @@ from gateway.wireguard.messages import TransportTrain
 from gateway.wireguard.peer import Peer
 from gateway.wireguard.spec import KEEPALIVE_TIMEOUT, REJECT_AFTER_TIME, REKEY_AFTER_TIME, REKEY_TIMEOUT
 from gateway.wireguard.state import State
+from gateway.wireguard.timers import NEVER
 from gateway.wireguard.transforms import Sealed
 
 DENIAL_INTERVAL = 0.1
@@ -52,11 +53,46 @@ class Transport:
         if reason is not None:
             state.drop(reason, peer)
             return self._answers(peer, packet, header, reason, towards_peer=True, now=now)
-        if not self._seal(peer, frame, now=now):
-            if not peer.stage(bytes(frame)):
-                state.drop(Drop.QUEUE_FULL, peer)
-            self._handshaking.initiate(peer, now=now)
+        pace = peer.pace_tx
+        if pace is None or pace.admit(len(packet), now=now):
+            self._seal_or_stage(peer, frame, now=now)
+        else:
+            self._held(peer, pace.hold(bytes(frame), len(packet), now=now))
         return []
+
+    def _seal_or_stage(self, peer: Peer, frame: Buffer, *, now: float) -> None:
+        if self._seal(peer, frame, now=now):
+            return
+        if not peer.stage(bytes(frame)):
+            self._state.drop(Drop.QUEUE_FULL, peer)
+        self._handshaking.initiate(peer, now=now)
+
+    def _held(self, peer: Peer, waits: bool) -> None:
+        if not waits:
+            self._state.drop(Drop.RATE_EXCEEDED, peer)
+        elif peer.timers.pace == NEVER:
+            peer.plan_paces()
+            self._state.arm(peer)
+
+    def release(self, peer: Peer, *, now: float) -> list[Parts]:
+        """Pass on what has waited for its turn, unless it may not pass any more. Give the frames for the TUN."""
+        frames: list[Parts] = []
+        for frame in [] if peer.pace_tx is None else peer.pace_tx.due(now=now):
+            self._pass_on(peer, frame, now=now)
+        for first, parts in [] if peer.pace_rx is None else peer.pace_rx.due(now=now):
+            frames += self._admitted(peer, first, parts, now=now)
+        peer.plan_paces()
+        return frames
+
+    def _pass_on(self, peer: Peer, frame: bytes, *, now: float) -> None:
+        """Send a frame that waited: the permits may have changed meanwhile."""
+        packet = memoryview(frame)[VIRTIO.size :]
+        header = ip.parse(packet)
+        reason = Drop.MALFORMED_PACKET if header is None else self._refusal(peer, packet, header, now=now)
+        if reason is None:
+            self._seal_or_stage(peer, frame, now=now)
+        else:
+            self._state.drop(reason, peer)
 
     def _answers(
         self, peer: Peer, packet: Buffer, header: Header, reason: Drop, *, towards_peer: bool, now: float
@@ -85,8 +121,6 @@ class Transport:
             reason = peer.flows.to_peer(packet, header, now=now)
             if reason is not None:
                 return reason
-        if peer.rate_tx.bits and not peer.rate_tx.allow(len(packet), now=now):
-            return Drop.RATE_EXCEEDED
         return None
 
     def _seal(self, peer: Peer, frame: Buffer, *, now: float) -> bool:
@@ -118,15 +152,7 @@ class Transport:
     def flush(self, peer: Peer, *, now: float) -> None:
         """Send what waited for keys; the initiator sends at least an empty datagram, which confirms the keys."""
         while peer.staged and self._usable(peer, now=now) is not None:
-            frame = memoryview(peer.staged.popleft())
-            packet = frame[VIRTIO.size :]
-            header = ip.parse(packet)
-            # The permits may have changed while it waited.
-            reason = Drop.MALFORMED_PACKET if header is None else self._refusal(peer, packet, header, now=now)
-            if reason is None:
-                self._seal(peer, frame, now=now)
-            else:
-                self._state.drop(reason, peer)
+            self._pass_on(peer, peer.staged.popleft(), now=now)
         if peer.current is not None and peer.current.is_initiator and not peer.current.counter:
             self.keepalive(peer, now=now)
 
@@ -219,7 +245,18 @@ class Transport:
             self._state.note(Kind.ENDPOINT, peer, f"endpoint={source[0]} port={source[1]}")
 
     def _judged(self, peer: Peer, first: Buffer, parts: Parts, *, now: float) -> list[Parts]:
-        """Judge a frame by its first packet: the others in it have the same addresses and ports. Give what the TUN gets."""
+        """Judge a frame, and hold it to the peer's rate. Give what the TUN gets now."""
+        frames, pace = self._admitted(peer, first, parts, now=now), peer.pace_rx
+        if not frames or pace is None:
+            return frames
+        size = sum(map(len, parts)) - VIRTIO.size
+        if parts is not frames[0] or pace.admit(size, now=now):
+            return frames
+        self._held(peer, pace.hold((first, parts), size, now=now))
+        return []
+
+    def _admitted(self, peer: Peer, first: Buffer, parts: Parts, *, now: float) -> list[Parts]:
+        """Judge a frame by its first packet: the others in it have the same addresses and ports."""
         state = self._state
         header = ip.parse(first)
         if header is None:
@@ -234,9 +271,6 @@ class Transport:
                 state.drop(reason, peer)
                 self._denied(peer, first, header, now=now)
                 return self._answers(peer, first, header, reason, towards_peer=False, now=now)
-        if peer.rate_rx.bits and not peer.rate_rx.allow(sum(len(part) for part in parts), now=now):
-            state.drop(Drop.RATE_EXCEEDED, peer)
-            return []
         return [parts]
 
     def _denied(self, peer: Peer, packet: Buffer, header: Header, *, now: float) -> None:

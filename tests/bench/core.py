@@ -1,16 +1,13 @@
-"""Figures of the protocol core alone, in one process: `python -m tests.bench.core`. They need no root and no network."""
+"""What the protocol core does alone, in one process, without root or network: `python -m tests.bench.core`."""
 
 from __future__ import annotations
 
-import resource
 import time
 from ipaddress import ip_network
 
 from gateway.wireguard.config import InterfaceConfig, PeerConfig
 from gateway.wireguard.interface import Interface
 from tests.sim.wire import START, UNIX_START, World, entropy, public_key, udp4
-
-PEERS = 10_000
 
 
 def handshakes_per_second(count: int = 1000) -> float:
@@ -40,18 +37,5 @@ def handshakes_per_second(count: int = 1000) -> float:
     return count / took
 
 
-def bytes_per_idle_peer(count: int = PEERS) -> float:
-    """Growth of the resident memory by peers that were configured and never spoke."""
-    interface = Interface(now=START, unix_time=UNIX_START, entropy=entropy(1))
-    interface.configure(InterfaceConfig(private_key=bytes([1]) * 32), now=START)
-    keys = [public_key(number.to_bytes(4, "big") * 8) for number in range(count)]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for number, key in enumerate(keys):
-        network = ip_network((0x0A000000 + number, 32))
-        interface.configure(InterfaceConfig(peers=(PeerConfig(key, allowed_ips=(network,)),)), now=START)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / count
-
-
 if __name__ == "__main__":
-    print(f"memory per idle peer at {PEERS} peers: {bytes_per_idle_peer() / 1024:.1f} KiB")
     print(f"handshakes per second on one core as responder: {handshakes_per_second():.0f}")

@@ -68,7 +68,6 @@ _LOOKS: dict[str, Callable[[], str]] = {
     "native": _ours("native"),
     "python": _ours("python"),
     "wireguard-go-newest": _wireguard_go,
-    "wireguard-go": lambda: _output("wireguard-go", "--version").splitlines()[0],
     "boringtun": _boringtun,
     "openvpn": _openvpn,
 }

@@ -162,7 +162,8 @@ class Machine:
 
     def begin_session(self, laptop: str) -> httpx2.Response:
         """Ask for a session by the key of an enrolled laptop."""
-        body = State(self.folder / laptop).key().sign(wire.TYP_SESSION, {}, now=time.time())
+        state = State(self.folder / laptop)
+        body = state.key().sign(wire.TYP_SESSION, {"nonce": state.nonce()}, now=time.time())
         trust = ssl.create_default_context(cafile=str(self.authority))
         with self.host.entered():
             return httpx2.post(

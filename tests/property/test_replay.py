@@ -70,8 +70,9 @@ class Life:
             session = sessions.live_session(db, device)
             assert session is not None
             said = {name: Fact(value, "test", now.timestamp()) for name, value in facts.items()}
-            report = PostureReport(session.id, session.sequence + 1, session.nonce, now.timestamp(), said)
-            verified: Any = SimpleNamespace(report=report, device=device)
+            nonce = db.get(tables.Device, device).nonce
+            report = PostureReport(session.id, session.sequence + 1, nonce, now.timestamp(), said)
+            verified: Any = SimpleNamespace(report=report, device=device, issued_at=now)
             sessions.report(
                 db, self.policy, device, verified, now=now, entropy=random.Random(now.timestamp()).randbytes
             )

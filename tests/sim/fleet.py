@@ -6,6 +6,7 @@ import random
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 from sqlmodel import Session
@@ -44,6 +45,7 @@ def _join(
         issuer="https://issuer.example",
         subject=f"sub-{number // 2}",
         enrolled_at=now,
+        approved_at=now,
     )
     user = f"user-{number // 2}"
     login = tables.Login(
@@ -60,7 +62,8 @@ def _join(
     db.flush()
     db.add(login)
     db.flush()
-    session = sessions.begin(db, policy, device.id, now=now, entropy=chance.randbytes)
+    opening: Any = SimpleNamespace(device=device.id, claims={"nonce": ""}, issued_at=now)
+    session, _ = sessions.begin(db, policy, opening, now=now, entropy=chance.randbytes)
     db.flush()
     if facts is not None:
         _report(db, policy, session, facts, now=now, chance=chance)

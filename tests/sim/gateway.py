@@ -25,13 +25,17 @@ from agent import wire
 from agent.wire import Fact
 from gateway.access import enrolment
 from gateway.access.addresses import Pool
+from gateway.access.administrators import Management
 from gateway.access.credentials import TunnelEnd
+from gateway.access.devices import Admission
 from gateway.access.enforcement import Enforcement
 from gateway.access.tunnel import UapiTunnel
 from gateway.errors import TunnelError
 from gateway.identity.device_key import DeviceKey
 from gateway.identity.http import Egress
 from gateway.identity.oidc import RelyingParty, VerifiedLogin
+from gateway.identity.proof_rules import ath
+from gateway.identity.tokens import Mint
 from gateway.policy.load import loads
 from gateway.policy.policy import Policy
 from gateway.settings import Network
@@ -116,6 +120,8 @@ class World:
             groups_claim="groups",
             http=Egress(allow_loopback=True),
         )
+        self.management = Management("sallyport-admins", "sallyport-operators", "sallyport-auditors")
+        self.admission = Admission()
         self.deployment = self.deploy(loads(policy, "corporate.yaml"))
         self.browser = self.new_browser()
 
@@ -130,7 +136,7 @@ class World:
         """Put a gateway together on the same database and tunnel, as after a restart."""
         return Deployment(
             public_url=ORIGIN,
-            admin_group="sallyport-admins",
+            management=self.management,
             engine=self.engine,
             policy=policy,
             provider=self.provider,
@@ -140,8 +146,10 @@ class World:
             ),
             tunnel_end=self.end,
             cookie_key=bytes(32),
+            mint=Mint(bytes(32), ORIGIN),
             clock=self.clock,
             entropy=self.entropy,
+            admission=self.admission,
         )
 
     def restart(self, policy: str = POLICY) -> None:
@@ -208,6 +216,9 @@ class Device:
         self.session = ""
         self.nonce = ""
         self.sequence = 0
+        self.ticks = 0
+        self.access_token = ""
+        self.refresh_token = ""
         self.new_tunnel_key()
 
     def new_tunnel_key(self) -> None:
@@ -215,9 +226,14 @@ class Device:
         public: X25519PublicKey = private.public_key()
         self.public_key = public.public_bytes_raw()
 
+    def now(self) -> float:
+        """The device's clock, which goes on even while the world's stands: no two things are signed at one instant."""
+        self.ticks += 1
+        return self.world.clock.time.timestamp() + self.ticks / 1000 % 1
+
     def sign(self, typ: str, claims: dict[str, Any], **header: Any) -> str:
-        says = {"iat": self.world.clock.time.timestamp(), "jti": urlsafe_b64encode(random.randbytes(18)).decode()}
-        named = {"jwk": dict(self.device_key.jwk)} if typ == wire.TYP_ENROLMENT else {"kid": self.id}
+        says = {"iat": self.now(), "jti": urlsafe_b64encode(random.randbytes(18)).decode()}
+        named = {"jwk": dict(self.device_key.jwk)} if typ in wire.OWN_KEY else {"kid": self.id}
         return jwt.encode({**says, **claims}, self.key, "ES256", headers={"typ": typ, **named, **header})
 
     def post(self, path: str, body: str | bytes) -> httpx2.Response:
@@ -261,13 +277,13 @@ class Device:
 
     def begin(self) -> httpx2.Response:
         """Open a session and remember it."""
-        answer = self.post("/v1/sessions", self.sign(wire.TYP_SESSION, {}))
+        answer = self.post("/v1/sessions", self.sign(wire.TYP_SESSION, {"nonce": self.nonce}))
         if answer.status_code == 201:
             self.session, self.nonce, self.sequence = answer.json()["session"], answer.json()["nonce"], 0
         return answer
 
     def report_body(self, differences: dict[str, Any] | None = None, **claims: Any) -> str:
-        at = self.world.clock.time.timestamp()
+        at = self.now()
         given = {name: Fact(value, "test", at) for name, value in {**HEALTHY, **(differences or {})}.items()}
         report = wire.PostureReport(self.session, self.sequence + 1, self.nonce, at, given)
         says = {**report.to_json(), **claims}
@@ -278,15 +294,40 @@ class Device:
         answer = self.post(f"/v1/sessions/{self.session}/reports", self.report_body(differences, **claims))
         if answer.status_code == 200:
             self.nonce, self.sequence = answer.json()["nonce"], answer.json()["sequence"]
+        elif "nonce" in answer.json():  # denied, and in turn
+            self.nonce = answer.json()["nonce"]
         return answer
 
     def ask_credential(self, public_key: Any = None) -> httpx2.Response:
         key = b64encode(self.public_key).decode() if public_key is None else public_key
-        return self.post(f"/v1/sessions/{self.session}/credential", self.sign(wire.TYP_CREDENTIAL, {"public_key": key}))
+        path = f"/v1/sessions/{self.session}/credential"
+        return self.world.browser.post(path, json={"public_key": key}, headers=self.authorization("POST", path))
+
+    def proof(self, method: str, path: str, *, token: str | None = None, **claims: Any) -> str:
+        """A DPoP proof as an honest agent makes it, with these claims changed."""
+        nonce = self.world.deployment.mint.nonces(now=self.world.clock.time)[0]
+        said = {"htm": method, "htu": f"{ORIGIN}{path}", "nonce": nonce, **({"ath": ath(token)} if token else {})}
+        return self.sign(wire.TYP_DPOP, {**said, **claims})
+
+    def ask_tokens(self, form: dict[str, str] | None = None, **claims: Any) -> httpx2.Response:
+        """Ask for tokens by an assertion, or with another form."""
+        asked = form or {"grant_type": wire.GRANT_ASSERTION, "assertion": self.sign(wire.TYP_ASSERTION, {})}
+        answer = self.world.browser.post(
+            "/v1/token", data=asked, headers={"dpop": self.proof("POST", "/v1/token", **claims)}
+        )
+        if answer.status_code == 200:
+            self.access_token, self.refresh_token = answer.json()["access_token"], answer.json()["refresh_token"]
+        return answer
+
+    def refresh(self, token: str | None = None) -> httpx2.Response:
+        given = self.refresh_token if token is None else token
+        return self.ask_tokens({"grant_type": "refresh_token", "refresh_token": given})
 
     def authorization(self, method: str, path: str, **claims: Any) -> dict[str, str]:
-        proof = self.sign(wire.TYP_REQUEST, {"htm": method, "htu": path, **claims})
-        return {"authorization": f"Sallyport {proof}"}
+        """The headers of a request with a token of this moment; a device that gets none shows a forged one."""
+        mint, now = self.world.deployment.mint, self.world.clock.time
+        token = mint.access_token(self.id, now=now, entropy=random.randbytes)
+        return {"authorization": f"DPoP {token}", "dpop": self.proof(method, path, token=token, **claims)}
 
     def leave(self) -> httpx2.Response:
         path = f"/v1/sessions/{self.session}"

@@ -38,7 +38,13 @@ ADDRESS = ip_address("5.6.7.8")
 
 DISCOVERY, KEYS, TOKEN, USERINFO = "/.well-known/openid-configuration", "/keys", "/token", "/userinfo"
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
-GROUPS = {"alice": ["finance", "staff"], "bob": ["staff"], "carol": ["sallyport-admins"]}
+GROUPS = {
+    "alice": ["finance", "staff"],
+    "bob": ["staff"],
+    "carol": ["sallyport-admins"],
+    "oscar": ["sallyport-operators"],
+    "audra": ["sallyport-auditors"],
+}
 
 Answer = Callable[[httpx2.Request], httpx2.Response]
 

@@ -165,7 +165,7 @@ class World:
                 break
             self.now = max(self.now, due)
             for node in self.nodes.values():
-                node.interface.handle_deadline(now=self.now)
+                node.received += [unframed(frame) for frame in node.interface.handle_deadline(now=self.now)]
             self.settle()
             if due == end and not [d for d in deadlines if d < end]:
                 break

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime
 import gzip
+import hashlib
 import http.server
 import ipaddress
 import json
 import ssl
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,21 +61,96 @@ def gateway(server: Server, device_key: DeviceKey) -> Iterator[Gateway]:
 
 def test_a_session_begins_with_a_signed_request(server: Server, gateway: Gateway, device_key: DeviceKey) -> None:
     server.answer = lambda request: says_json(request, VERDICT, status=201)
-    verdict, nonce = gateway.begin_session()
+    verdict, nonce = gateway.begin_session("n0")
     assert (verdict.session, nonce) == ("abc", "n1")
     method, path, headers, body = server.asked[0]
     assert (method, path, headers["content-type"]) == ("POST", "/v1/sessions", wire.JOSE)
     header = jwt.get_unverified_header(body.decode())
     assert (header["typ"], header["kid"]) == (wire.TYP_SESSION, device_key.id)
+    assert unverified(body.decode())["nonce"] == "n0"
 
 
-def test_leaving_proves_who_leaves_what(server: Server, gateway: Gateway) -> None:
-    server.answer = lambda request: says(request, b"", status=204)
+def unverified(token: str) -> dict[str, Any]:
+    said: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
+    return said
+
+
+TOKENS = {"access_token": "at", "token_type": "DPoP", "expires_in": 300, "refresh_token": "rt"}
+
+
+def with_tokens(answer: Any) -> Any:
+    """A gateway that gives tokens to whoever asks, and answers everything else like this."""
+    return lambda request: says_json(request, TOKENS) if request.path == "/v1/token" else answer(request)
+
+
+def test_leaving_shows_a_token_and_proves_who_leaves_what(server: Server, gateway: Gateway) -> None:
+    server.answer = with_tokens(lambda request: says(request, b"", status=204))
     gateway.leave("abc")
-    method, path, headers, _ = server.asked[0]
-    assert (method, path) == ("DELETE", "/v1/sessions/abc")
-    claims = jwt.decode(headers["authorization"].removeprefix("Sallyport "), options={"verify_signature": False})
-    assert (claims["htm"], claims["htu"]) == ("DELETE", "/v1/sessions/abc")
+    method, path, headers, _ = server.asked[-1]
+    assert (method, path, headers["authorization"]) == ("DELETE", "/v1/sessions/abc", "DPoP at")
+    claims = unverified(headers["dpop"])
+    assert (claims["htm"], claims["htu"]) == ("DELETE", f"{server.url}/v1/sessions/abc")
+    assert claims["ath"] == urlsafe_b64encode(hashlib.sha256(b"at").digest()).rstrip(b"=").decode()
+
+
+def test_a_token_is_used_until_it_is_refused_and_then_renewed(server: Server, gateway: Gateway) -> None:
+    """Each refusal teaches: the first that a nonce is needed, the second that the access token is over."""
+    lessons = [
+        ({"code": "dpop-nonce", "detail": "x"}, {"dpop_nonce": "n7"}),
+        ({"code": "token-time", "detail": "x"}, {}),
+    ]
+
+    def answer(request: Request) -> None:
+        if request.path == "/v1/token":
+            says_json(request, TOKENS)
+        elif lessons:
+            problem, headers = lessons.pop(0)
+            says(request, json.dumps(problem).encode(), status=401, **headers)
+        else:
+            says(request, b"", status=204)
+
+    server.answer = answer
+    gateway.leave("abc")
+    gateway.leave("abc")
+    assert [path for _, path, _, _ in server.asked].count("/v1/token") == 2
+    forms = [body.decode() for _, path, _, body in server.asked if path == "/v1/token"]
+    assert forms[0].startswith("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=")
+    assert forms[1] == "grant_type=refresh_token&refresh_token=rt"
+    assert unverified(server.asked[2][2]["dpop"])["nonce"] == "n7"
+
+
+def test_a_refresh_token_is_never_sent_twice(server: Server, gateway: Gateway) -> None:
+    """Its answer may have been lost: sent again, it would look stolen. The device key asks for a new family instead."""
+    server.answer = with_tokens(lambda request: says(request, b"", status=204))
+    gateway.leave("abc")
+    gateway._tokens.forget()
+    server.answer = hang_up
+    with pytest.raises(Unreachable):
+        gateway.leave("abc")
+    server.answer = with_tokens(lambda request: says(request, b"", status=204))
+    gateway.leave("abc")
+    forms = [body.decode() for _, path, _, body in server.asked if path == "/v1/token"]
+    assert ["refresh_token=rt" in form for form in forms] == [False, True, False]
+
+
+def test_a_gateway_that_never_takes_a_token_is_asked_a_bounded_number_of_times(
+    server: Server, gateway: Gateway
+) -> None:
+    server.answer = with_tokens(lambda request: says_json(request, {"code": "token-time", "detail": "x"}, status=401))
+    with pytest.raises(Problem, match="x"):
+        gateway.leave("abc")
+    assert len(server.asked) == 6
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"access_token": None}, {"refresh_token": 7}, {"access_token": "é"}, {"expires_in": 0}, {"expires_in": "300"}],
+    ids=str,
+)
+def test_tokens_that_are_none_are_refused(server: Server, gateway: Gateway, changes: dict[str, Any]) -> None:
+    server.answer = lambda request: says_json(request, {**TOKENS, **changes})
+    with pytest.raises(Nonsense):
+        gateway.leave("abc")
 
 
 def test_no_proxy_and_no_secret_of_the_environment_is_used(
@@ -83,7 +160,7 @@ def test_no_proxy_and_no_secret_of_the_environment_is_used(
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     server.answer = lambda request: says_json(request, VERDICT)
     gateway = Gateway(server.url, device_key, None)
-    gateway.begin_session()
+    gateway.begin_session("n0")
     gateway.close()
     assert len(server.asked) == 1
 
@@ -144,7 +221,7 @@ def test_an_answer_that_is_none_is_one_error_that_the_agent_knows(
 ) -> None:
     server.answer = answer
     with pytest.raises(AgentError) as caught:
-        gateway.begin_session()
+        gateway.begin_session("n0")
     assert type(caught.value) is error
     assert str(caught.value)
     assert len(server.asked) == 1, "nothing is tried twice, and no redirect is followed"
@@ -154,7 +231,7 @@ def test_a_refusal_carries_its_code_and_what_helps_to_go_on(server: Server, gate
     members = {"code": "report-out-of-order", "detail": "expected 7\x1b[31m", "sequence": 6, "nonce": "n6"}
     server.answer = lambda request: says_json(request, members, status=409)
     with pytest.raises(Problem) as caught:
-        gateway.begin_session()
+        gateway.begin_session("n0")
     assert (caught.value.status, caught.value.code, caught.value.members["nonce"]) == (409, "report-out-of-order", "n6")
     assert str(caught.value) == "expected 7 [31m"
 
@@ -174,7 +251,7 @@ def test_an_answer_that_comes_byte_by_byte_is_not_waited_for_without_end(
 
     server.answer = drip
     with pytest.raises(Unreachable, match="takes longer"):
-        gateway.begin_session()
+        gateway.begin_session("n0")
 
 
 def test_a_gateway_that_never_answers_is_unreachable(
@@ -184,14 +261,14 @@ def test_a_gateway_that_never_answers_is_unreachable(
     server.answer = lambda request: server.released.wait(20) and None
     gateway = Gateway(server.url, device_key, None)
     with pytest.raises(Unreachable):
-        gateway.begin_session()
+        gateway.begin_session("n0")
     gateway.close()
 
 
 def test_nobody_at_the_address_is_unreachable(device_key: DeviceKey) -> None:
     gateway = Gateway("http://127.0.0.1:1", device_key, None)
     with pytest.raises(Unreachable, match="cannot be reached"):
-        gateway.begin_session()
+        gateway.begin_session("n0")
     gateway.close()
 
 
@@ -239,7 +316,7 @@ def streams(server: Server, *pieces: bytes, wait: bool = False) -> None:
             server.released.wait(20)
         request.close_connection = True
 
-    server.answer = answer
+    server.answer = with_tokens(answer)
 
 
 def test_events_are_told_whatever_way_the_bytes_are_cut(server: Server, gateway: Gateway) -> None:
@@ -248,7 +325,7 @@ def test_events_are_told_whatever_way_the_bytes_are_cut(server: Server, gateway:
     for size in (1, 7, 1000):
         streams(server, *(text[at : at + size] for at in range(0, len(text), size)))
         assert list(gateway.events("abc")) == expected
-    assert server.asked[0][2]["authorization"].startswith("Sallyport ")
+    assert server.asked[1][2]["authorization"] == "DPoP at"
 
 
 @pytest.mark.parametrize(
@@ -278,13 +355,15 @@ def test_a_stream_that_falls_silent_is_dead(server: Server, gateway: Gateway, mo
 
 
 def test_a_refused_stream_says_why_in_a_bounded_body(server: Server, gateway: Gateway) -> None:
-    server.answer = lambda request: says_json(request, {"code": "session-ended", "detail": "x"}, status=409)
+    server.answer = with_tokens(
+        lambda request: says_json(request, {"code": "session-ended", "detail": "x"}, status=409)
+    )
     with pytest.raises(Problem, match="x"):
         list(gateway.events("abc"))
-    server.answer = lambda request: says(request, b"x" * (2 << 20), status=409)
+    server.answer = with_tokens(lambda request: says(request, b"x" * (2 << 20), status=409))
     with pytest.raises(Nonsense):
         list(gateway.events("abc"))
-    server.answer = redirect
+    server.answer = with_tokens(redirect)
     with pytest.raises(Unreachable):
         list(gateway.events("abc"))
 
@@ -335,7 +414,7 @@ def begins(tls: ssl.SSLContext, trusted: Path | None, key: DeviceKey) -> list[An
     server.answer = lambda request: says_json(request, VERDICT)
     gateway = Gateway(server.url, key, trusted)
     try:
-        gateway.begin_session()
+        gateway.begin_session("n0")
     finally:
         gateway.close()
         server.close()

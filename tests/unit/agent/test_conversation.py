@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -19,12 +21,26 @@ from agent import answers
 from agent.client import Gateway
 from agent.conversation import Conversation
 from agent.device_key import DeviceKey
-from agent.errors import Nonsense, Problem
+from agent.errors import Nonsense, Problem, Unreachable
 from agent.wire import Fact
+from gateway.identity.tokens import Mint
 from gateway.web.app import make_app
 from tests.sim.gateway import HEALTHY, World
 from tests.unit.agent.conftest import Server
-from tests.unit.agent.test_client import VERDICT, says_json
+from tests.unit.agent.test_client import VERDICT, says_json, with_tokens
+
+
+class Kept:
+    """The nonce of an agent, in memory."""
+
+    def __init__(self, nonce: str = "") -> None:
+        self.latest = nonce
+
+    def nonce(self) -> str:
+        return self.latest
+
+    def keep_nonce(self, nonce: str) -> None:
+        self.latest = nonce
 
 
 class Served:
@@ -35,18 +51,22 @@ class Served:
         self.world.clock.time = datetime.now(UTC)
         self.world.tick()
         self.device = self.world.device()
-        configuration = uvicorn.Config(
-            make_app(self.world.deployment, work=False), host="127.0.0.1", port=0, log_level="error", lifespan="on"
-        )
+        listener = socket.create_server(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        self.world.deployment = replace(self.world.deployment, public_url=url, mint=Mint(bytes(32), url))
+        configuration = uvicorn.Config(make_app(self.world.deployment, work=False), log_level="error", lifespan="on")
         self._server = uvicorn.Server(configuration)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread = threading.Thread(target=self._server.run, args=([listener],), daemon=True)
         self._thread.start()
         deadline = time.monotonic() + 20
         while not self._server.started:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        port = self._server.servers[0].sockets[0].getsockname()[1]
-        self.gateway = Gateway(f"http://127.0.0.1:{port}", DeviceKey(self.device.key), None)
+        self.gateway = Gateway(url, DeviceKey(self.device.key), None)
+        self.state = Kept()
+
+    def converse(self) -> Conversation:
+        return Conversation(self.gateway, self.state)
 
     def close(self) -> None:
         self.gateway.close()
@@ -68,7 +88,7 @@ def facts(**differences: Any) -> dict[str, Fact]:
 
 
 def test_reports_follow_each_other_and_the_verdict_follows_the_facts(served: Served) -> None:
-    conversation = Conversation(served.gateway)
+    conversation = served.converse()
     assert conversation.verdict.sequence == 0
     assert conversation.report(facts()).tier == "full"
     verdict = conversation.report(facts(firewall__enabled=False))
@@ -78,25 +98,70 @@ def test_reports_follow_each_other_and_the_verdict_follows_the_facts(served: Ser
 
 
 def test_a_credential_is_a_tunnel_that_can_be_used(served: Served) -> None:
-    conversation = Conversation(served.gateway)
+    conversation = served.converse()
     conversation.report(facts())
     config = conversation.credential(served.device.public_key)
     assert (config.endpoint, config.mtu) == ("192.0.2.1:51820", 1420)
     assert served.world.tunnel.permits(served.device.public_key)
 
 
-def test_an_answer_that_was_lost_on_the_way_is_made_up_for(served: Served) -> None:
-    conversation = Conversation(served.gateway)
-    behind = Conversation.__new__(Conversation)
-    behind.__dict__.update(conversation.__dict__)
+def losing_answers(gateway: Gateway, name: str, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gateway hears the next `times` calls of this method, and its answers are lost."""
+    honest, left = getattr(gateway, name), [times]
+
+    def lossy(*arguments: Any) -> Any:
+        answer = honest(*arguments)
+        left[0] -= 1
+        if left[0] >= 0:
+            raise Unreachable("the answer was lost")
+        return answer
+
+    monkeypatch.setattr(gateway, name, lossy)
+
+
+def test_answers_that_were_lost_on_the_way_are_made_up_for(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    conversation = served.converse()
     conversation.report(facts())
-    conversation.report(facts())
-    assert behind.verdict.sequence == 0
-    assert behind.report(facts()).sequence == 3
+    losing_answers(served.gateway, "report", 3, monkeypatch)
+    for _ in range(3):
+        with pytest.raises(Unreachable):
+            conversation.report(facts(firewall__enabled=False))
+    assert conversation.report(facts()).sequence == 2
+    assert conversation.report(facts()).tier == "full"
+    assert "device.quarantined" not in served.world.audit()
+
+
+def test_an_opening_whose_answer_was_lost_is_made_up_for(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    losing_answers(served.gateway, "begin_session", 2, monkeypatch)
+    for _ in range(2):
+        with pytest.raises(Unreachable):
+            served.converse()
+    assert served.converse().report(facts()).tier == "full"
+    assert "device.quarantined" not in served.world.audit()
+
+
+def test_an_agent_that_starts_again_goes_on_where_it_was(served: Served) -> None:
+    for _ in range(3):
+        served.converse().report(facts())
+    assert "device.quarantined" not in served.world.audit()
+
+
+def test_a_copied_state_folder_confines_both_copies(served: Served) -> None:
+    original = served.converse()
+    original.report(facts())
+    copy = Kept(served.state.latest)
+    original.report(facts())
+    Conversation(served.gateway, copy)
+    with pytest.raises(Problem) as caught:
+        original.report(facts())
+    assert caught.value.code == "device-copied"
+    for state in (served.state, copy):
+        verdict = Conversation(served.gateway, state).report(facts())
+        assert (verdict.tier, [finding.check for finding in verdict.refused]) == ("quarantine", ["device-copied"])
 
 
 def test_a_session_that_was_killed_refuses_the_next_report_once_and_for_all(served: Served) -> None:
-    conversation = Conversation(served.gateway)
+    conversation = served.converse()
     conversation.report(facts())
     served.gateway.leave(conversation.session)
     with pytest.raises(Problem) as caught:
@@ -106,7 +171,7 @@ def test_a_session_that_was_killed_refuses_the_next_report_once_and_for_all(serv
 
 
 def test_news_is_what_changes_something_for_the_person(served: Served) -> None:
-    conversation = Conversation(served.gateway)
+    conversation = served.converse()
     verdict = conversation.report(facts())
     assert not conversation.told(replace(verdict, lease_ms=1))
     assert conversation.verdict.lease_ms == 1
@@ -115,7 +180,7 @@ def test_news_is_what_changes_something_for_the_person(served: Served) -> None:
 
 
 def test_a_verdict_of_an_older_report_or_another_session_is_no_news(served: Served) -> None:
-    conversation = Conversation(served.gateway)
+    conversation = served.converse()
     first = conversation.report(facts())
     conversation.report(facts())
     assert not conversation.told(replace(first, tier="denied"))
@@ -124,7 +189,7 @@ def test_a_verdict_of_an_older_report_or_another_session_is_no_news(served: Serv
 
 
 def test_the_event_stream_tells_of_a_verdict_and_of_the_end(served: Served) -> None:
-    conversation = Conversation(served.gateway)
+    conversation = served.converse()
     conversation.report(facts())
     events = served.gateway.events(conversation.session)
     name, data = next(events)
@@ -144,51 +209,29 @@ def scripted(server: Server, device_key: DeviceKey) -> Iterator[Gateway]:
 
 def test_an_answer_for_another_session_is_refused(server: Server, scripted: Gateway) -> None:
     server.answer = lambda request: says_json(request, VERDICT)
-    conversation = Conversation(scripted)
+    conversation = Conversation(scripted, Kept())
     server.answer = lambda request: says_json(request, VERDICT | {"session": "other", "sequence": 1})
     with pytest.raises(Nonsense, match="another session"):
         conversation.report(facts())
     assert conversation.verdict.session == "abc"
 
 
-@pytest.mark.parametrize(
-    "members",
-    [
-        {},
-        {"sequence": "6", "nonce": "n"},
-        {"sequence": True, "nonce": "n"},
-        {"sequence": 6},
-        {"sequence": 6, "nonce": 5},
-    ],
-)
-def test_a_gateway_that_refuses_without_saying_where_we_stand_is_not_asked_again(
-    server: Server, scripted: Gateway, members: dict[str, Any]
+@pytest.mark.parametrize(("code", "asked"), [("report-out-of-order", 2), ("report-replayed", 3), ("x", 2)])
+def test_a_gateway_that_refuses_every_report_is_asked_a_bounded_number_of_times(
+    server: Server, scripted: Gateway, code: str, asked: int
 ) -> None:
     server.answer = lambda request: says_json(request, VERDICT)
-    conversation = Conversation(scripted)
-    refusal = {"code": "report-out-of-order", "detail": "x", **members}
-    server.answer = lambda request: says_json(request, refusal, status=409)
-    with pytest.raises((Problem, Nonsense)):
-        conversation.report(facts())
-    assert len(server.asked) == 2
-
-
-def test_a_gateway_that_always_says_out_of_order_is_asked_twice(server: Server, scripted: Gateway) -> None:
-    server.answer = lambda request: says_json(request, VERDICT)
-    conversation = Conversation(scripted)
-    refusal = {"code": "report-out-of-order", "detail": "x", "sequence": 6, "nonce": "n"}
-    server.answer = lambda request: says_json(request, refusal, status=409)
+    conversation = Conversation(scripted, Kept())
+    server.answer = lambda request: says_json(request, {"code": code, "detail": "x"}, status=409)
     with pytest.raises(Problem):
         conversation.report(facts())
-    assert len(server.asked) == 3
+    assert len(server.asked) == asked
 
 
 def test_a_public_key_is_sent_as_base64(server: Server, scripted: Gateway) -> None:
     server.answer = lambda request: says_json(request, VERDICT)
-    conversation = Conversation(scripted)
-    server.answer = lambda request: says_json(request, {"tunnel": None})
+    conversation = Conversation(scripted, Kept())
+    server.answer = with_tokens(lambda request: says_json(request, {"tunnel": None}))
     with contextlib.suppress(Nonsense):
         conversation.credential(bytes(range(32)))
-    claims = server.asked[1][3].split(b".")[1]
-    said = base64.urlsafe_b64decode(claims + b"=" * (-len(claims) % 4))
-    assert base64.b64encode(bytes(range(32))) in said
+    assert json.loads(server.asked[-1][3]) == {"public_key": base64.b64encode(bytes(range(32))).decode()}

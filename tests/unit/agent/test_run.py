@@ -38,7 +38,9 @@ class Running:
         self._watches = Watches([], login=self.state.enrolment_file)
         tunnel = Tunnel(interface, None)
         board = StatusBoard(self.state, Enrolment(server.url, key.id, "alice"), tunnel, [])
-        self.agent = Agent(self.gateway, Collection([]), self._watches, tunnel, board, say=self.said.append)
+        self.agent = Agent(
+            self.gateway, Collection([]), self._watches, tunnel, board, nonce=self.state, say=self.said.append
+        )
 
     def start(self, within: contextlib.AbstractContextManager[None] | None = None) -> None:
         """Start; `within` is entered by the agent's thread."""
@@ -106,7 +108,13 @@ def test_a_gateway_that_ends_every_session_at_once_is_asked_less_and_less_often(
 
 @pytest.mark.parametrize(
     ("code", "state"),
-    [("login-required", "login-required"), ("device-unknown", "login-required"), ("denied", "denied")],
+    [
+        ("login-required", "login-required"),
+        ("device-unknown", "login-required"),
+        ("denied", "denied"),
+        ("device-pending", "pending"),
+        ("device-revoked", "revoked"),
+    ],
 )
 def test_where_only_a_person_can_help_the_agent_waits_for_one(
     server: Server, running: Running, code: str, state: str

@@ -50,7 +50,7 @@ class Laptop:
         return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
     def header(self, typ: str) -> dict[str, Any]:
-        named = {"jwk": self.agent.jwk} if typ == wire.TYP_ENROLMENT else {"kid": self.agent.id}
+        named = {"jwk": self.agent.jwk} if typ in wire.OWN_KEY else {"kid": self.agent.id}
         return {"alg": "ES256", "typ": typ, **named}
 
     def body(self, kind: str, claims: Mapping[str, Any] | bytes, **header: Any) -> bytes:
@@ -70,6 +70,8 @@ class Laptop:
     def judge(self, body: bytes, typ: str = wire.TYP_SESSION) -> Any:
         if typ == wire.TYP_ENROLMENT:
             return device.verify_enrolment(body, now=START)
+        if typ == wire.TYP_REDEMPTION:
+            return device.verify_redemption(body, now=START)
         if typ == wire.TYP_REPORT:
             return device.verify_report(body, self.key, now=START)
         return device.verify_device(body, self.key, typ=typ, now=START)
@@ -85,8 +87,8 @@ TYPES = (
     wire.TYP_CONFIRM,
     wire.TYP_SESSION,
     wire.TYP_REPORT,
-    wire.TYP_CREDENTIAL,
-    wire.TYP_REQUEST,
+    wire.TYP_ASSERTION,
+    wire.TYP_REDEMPTION,
 )
 
 

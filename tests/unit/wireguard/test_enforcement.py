@@ -194,16 +194,39 @@ def test_update_only_creates_nobody():
     assert gateway.interface.status(now=world.now).peers == ()
 
 
-def test_a_rate_drops_what_exceeds_it():
+def test_a_rate_lets_the_excess_wait_and_drops_what_would_wait_too_long():
     world, client, gateway = pair()
-    change(world, gateway, client, rate_rx=1_000_000)
-    for _ in range(200):
-        world.send(client, udp4("10.0.0.1", "10.0.0.2", bytes(1000)))
-    assert gateway.interface.drops[Drop.RATE_EXCEEDED] > 100
-    change(world, gateway, client, rate_rx=0)
+    world.send(client, WIKI)
+    for limits, sender, receiver, there in (
+        ({"rate_rx": 1_000_000}, client, gateway, ("10.0.0.1", "10.0.0.2")),
+        ({"rate_rx": 0, "rate_tx": 1_000_000}, gateway, client, ("10.0.0.2", "10.0.0.1")),
+    ):
+        change(world, gateway, client, **limits)
+        began, dropped = len(receiver.received), gateway.interface.drops[Drop.RATE_EXCEEDED]
+        for number in range(200):
+            world.send(sender, udp4(*there, number.to_bytes(2, "big") + bytes(998)))
+        assert len(receiver.received) - began == 1
+        assert (
+            gateway.interface.drops[Drop.RATE_EXCEEDED] - dropped == 196
+        )  # the first, and 8.2 ms each until 30 ms are full
+        world.advance(0.04)
+        assert [int.from_bytes(each[28:30], "big") for each in receiver.received[began:]] == [0, 1, 2, 3]
+    change(world, gateway, client, rate_tx=0)
     before = len(gateway.received)
     world.send(client, WIKI)
     assert len(gateway.received) == before + 1
+
+
+def test_what_waits_for_its_turn_does_not_outlive_the_permit_or_the_lease():
+    for end in ({"replace_permits": True}, {"lease_ms": 0}, {"remove": True}):
+        world, client, gateway = pair()
+        change(world, gateway, client, replace_permits=True, permits=(Permit.parse("10.0.0.0/8"),), rate_rx=1_000_000)
+        for _ in range(4):
+            world.send(client, udp4("10.0.0.1", "10.0.0.2", bytes(1000)))
+        assert len(gateway.received) == 1
+        change(world, gateway, client, **end)
+        world.advance(0.05)
+        assert len(gateway.received) == 1
 
 
 HTTPS = Permit.parse("10.0.0.2/32 tcp/443")

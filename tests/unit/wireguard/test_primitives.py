@@ -12,7 +12,7 @@ from gateway.wireguard.cookie import CookieChecker, CookieJar, xchacha_open, xch
 from gateway.wireguard.handshaking import tai64n
 from gateway.wireguard.keypair import ReplayWindow
 from gateway.wireguard.messages import MACS, CookieReply
-from gateway.wireguard.ratelimit import BURST, HandshakeLimiter, Load, Rate
+from gateway.wireguard.ratelimit import BURST, HandshakeLimiter, Load
 from gateway.wireguard.spec import COOKIE_LIFETIME, REJECT_AFTER_MESSAGES, WINDOW
 from tests.sim.wire import entropy, public_key
 
@@ -175,10 +175,3 @@ def test_load_begins_with_a_flood_and_ends_a_second_after_it():
     assert any(load.arrived(now=20 + n / 10_000) for n in range(1000))
     assert load.arrived(now=20.15)
     assert not load.arrived(now=22.0)
-
-
-def test_a_rate_holds_over_a_second():
-    rate = Rate(8_000_000)
-    passed = sum(1000 for n in range(10_000) if rate.allow(1000, now=n / 5000))
-    assert passed == pytest.approx(2_000_000, rel=0.05)
-    assert Rate(0).allow(10**9, now=0.0)
