@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -38,6 +38,8 @@ class Settings:
     breaker_floor: int
     breaker_window: timedelta
     history_days: int
+    dns_server: tuple[str, int] | None
+    countries_file: Path | None
     oidc_issuer: str | None
     oidc_client_id: str
     oidc_client_secret: str | None
@@ -77,6 +79,8 @@ class Settings:
             breaker_floor=read("BREAKER_FLOOR", "10", _floor),
             breaker_window=read("BREAKER_WINDOW", "10m", _window),
             history_days=read("HISTORY_DAYS", "90", _days),
+            dns_server=read.optional("DNS_SERVER", _address_port),
+            countries_file=read.optional("COUNTRIES_FILE", _existing_file),
             oidc_issuer=read.optional("OIDC_ISSUER", _issuer),
             oidc_client_id=read("OIDC_CLIENT_ID", "sallyport", _text),
             oidc_client_secret=read.optional("OIDC_CLIENT_SECRET", _text),
@@ -223,6 +227,14 @@ def _host_port(text: str) -> tuple[str, int]:
             "must be host:port with a port from 1 to 65535, for example 203.0.113.1:51820 or [2001:db8::1]:51820"
         )
     return bare, int(port)
+
+
+def _address_port(text: str) -> tuple[str, int]:
+    host, port = _host_port(text)
+    try:
+        return str(ip_address(host)), port
+    except ValueError:
+        raise ValueError("must be the address and port of a name server, for example 10.20.0.53:53") from None
 
 
 def _is_port(text: str) -> bool:

@@ -11,8 +11,10 @@ from datetime import datetime
 
 from sqlmodel import Session, col, select
 
-from gateway.access import sessions
+from gateway.access import names, sessions
 from gateway.access.reevaluation import ended_by_time
+from gateway.policy.document import NO_ANSWERS
+from gateway.policy.model import Answers
 from gateway.policy.plan import Live
 from gateway.policy.question import Question
 from gateway.store import tables
@@ -30,11 +32,19 @@ def live(db: Session, *, now: datetime) -> Iterator[Live]:
         .order_by(col(tables.Session.id))
         .execution_options(yield_per=PORTION)
     )
+    answers = names.known(db)
     for session, posture, device in db.exec(rows):
-        yield standing(session, posture, device, now=now)
+        yield standing(session, posture, device, now=now, answers=answers)
 
 
-def standing(session: tables.Session, posture: tables.Posture | None, device: tables.Device, *, now: datetime) -> Live:
+def standing(
+    session: tables.Session,
+    posture: tables.Posture | None,
+    device: tables.Device,
+    *,
+    now: datetime,
+    answers: Answers = NO_ANSWERS,
+) -> Live:
     """Say how one session stands."""
     return Live(
         session=session.id,
@@ -47,16 +57,16 @@ def standing(session: tables.Session, posture: tables.Posture | None, device: ta
         findings=frozenset((finding["check"], finding["effective"]) for finding in session.findings),
         rate=session.rate,
         active_at=session.active_at,
-        question=_question(session, posture, device, now=now),
+        question=_question(session, posture, device, now=now, answers=answers),
         over=ended_by_time(session, now=now),
     )
 
 
 def _question(
-    session: tables.Session, row: tables.Posture | None, device: tables.Device, *, now: datetime
+    session: tables.Session, row: tables.Posture | None, device: tables.Device, *, now: datetime, answers: Answers
 ) -> Question | None:
     try:
         posture = sessions.posture_of(session, row)
-        return sessions.question(session, posture, row, copied_since=device.quarantined_at, now=now)
+        return sessions.question(session, posture, row, copied_since=device.quarantined_at, now=now, answers=answers)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None  # `reevaluation.reevaluate` ends such a session

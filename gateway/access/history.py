@@ -50,6 +50,8 @@ def write(
 
 def _members(asked: Question, changed: Mapping[str, Any]) -> dict[str, Any]:
     members: dict[str, Any] = {"subject": subject_to_json(asked.subject)}
+    if asked.answers:
+        members["answers"] = {name: list(found) for name, found in asked.answers.items()}
     if changed:
         members["facts"] = dict(changed)
     if asked.failing_since:
@@ -84,7 +86,8 @@ def _question(row: Any, members: dict[str, Any], facts: dict[str, Fact]) -> Ques
         grades = {name: EvidenceGrade[of] for name, of in members.get("grades", {}).items()}
         posture = Posture(facts, row.observed_at, row.received_at, grade, grades)
     since = {check: datetime.fromtimestamp(at, UTC) for check, at in members.get("failing_since", {}).items()}
-    return Question(subject_from_json(members["subject"]), posture, row.at, since)
+    answers = {name: tuple(found) for name, found in members.get("answers", {}).items()}
+    return Question(subject_from_json(members["subject"]), posture, row.at, since, answers)
 
 
 def forget(db: Session, *, older_than: timedelta, now: datetime) -> int:

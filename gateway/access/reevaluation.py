@@ -10,6 +10,7 @@ from sqlmodel import Session, col, select
 
 from gateway.access import sessions
 from gateway.access.sessions import EndReason
+from gateway.policy.model import Subject
 from gateway.policy.plan import idle
 from gateway.policy.policy import Policy
 from gateway.policy.stage import InForce, ruling
@@ -62,7 +63,8 @@ def over_by(session: tables.Session, policy: Policy, *, now: datetime) -> EndRea
     """Give why the session's time is over, or None."""
     if ended_by_time(session, now=now):
         return EndReason.EXPIRED if session.expires_at <= now else EndReason.SILENT
-    return EndReason.IDLE if idle(session.active_at, policy, now=now) else None
+    subject = Subject(session.user, frozenset(session.groups), session.device)
+    return EndReason.IDLE if idle(session.active_at, policy, subject, now=now) else None
 
 
 def ended_by_time(session: tables.Session, *, now: datetime) -> bool:

@@ -16,15 +16,17 @@ import structlog
 from sqlmodel import Session, col, select
 
 from agent.wire import Fact
-from gateway.access import audit, breaker, devices, history, signals, verdicts
+from gateway.access import audit, breaker, devices, history, names, signals, verdicts
 from gateway.access.addresses import release
 from gateway.access.audit import GATEWAY, Event
 from gateway.access.identifiers import Entropy, is_identifier, new_identifier
+from gateway.access.place import NOWHERE, Place
 from gateway.access.ratchet import Turn
 from gateway.errors import Conflict, NotFound, Unauthenticated
 from gateway.identity.device import VerifiedDeviceClaims, VerifiedReport
 from gateway.policy import record
-from gateway.policy.model import Decision, Posture, Signal, Subject
+from gateway.policy.document import NO_ANSWERS
+from gateway.policy.model import Answers, Decision, Posture, Signal, Subject
 from gateway.policy.policy import Policy
 from gateway.policy.question import Question
 from gateway.policy.stage import Budget, InForce, ruling
@@ -55,12 +57,18 @@ NEVER = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
 
 
 def begin(
-    db: Session, rules: Policy | InForce, opening: VerifiedDeviceClaims, *, now: datetime, entropy: Entropy
+    db: Session,
+    rules: Policy | InForce,
+    opening: VerifiedDeviceClaims,
+    *,
+    now: datetime,
+    entropy: Entropy,
+    place: Place = NOWHERE,
 ) -> tuple[tables.Session, str]:
     """Open a session by the device's latest login; the session that it had ends. Gives it and the next nonce.
 
     The tier is that of a device that has not reported. Raises Unauthenticated `login-required` without a login, Forked when
-    the device has a double.
+    the device has a double, and Conflict `too-many-sessions` when the user has as many as the policy allows, elsewhere.
     """
     device = opening.device
     row = devices.approved(db, device)
@@ -73,10 +81,11 @@ def begin(
         db.flush()  # `live_device` is UNIQUE: the old row lets go before the new one takes it
     said = signals.against(db, login)
     known = _failing_since(db.get(tables.Posture, device))
-    subject = replace(_subject(login, device, said), copied_since=row.quarantined_at)
-    asked = Question(subject, None, now, known)
+    subject = replace(_subject(login, device, said, place), copied_since=row.quarantined_at)
+    _refuse_too_many(db, policy, subject)
+    asked = Question(subject, None, now, known, _answers(db, policy))
     decision = asked.answered(policy)
-    expires_at = _expires_at(policy, login, now)
+    expires_at = _expires_at(policy, login, subject, now)
     session = tables.Session(
         id=new_identifier(entropy),
         device=device,
@@ -91,6 +100,8 @@ def begin(
         authenticated_at=login.authenticated_at,
         acr=login.acr,
         signals=said,
+        address=place.address,
+        country=place.country,
         **verdicts.kept(decision, policy),
     )
     session.due_at = _due(session, policy)
@@ -113,7 +124,14 @@ class Accepted:
 
 
 def report(
-    db: Session, rules: Policy | InForce, device: str, report: VerifiedReport, *, now: datetime, entropy: Entropy
+    db: Session,
+    rules: Policy | InForce,
+    device: str,
+    report: VerifiedReport,
+    *,
+    now: datetime,
+    entropy: Entropy,
+    place: Place = NOWHERE,
 ) -> Accepted:
     """Judge a report and renew the lease.
 
@@ -130,6 +148,7 @@ def report(
     policy = ruling(rules).of(device, session.groups)
     session.sequence = expected
     session.lease_until = min(now + policy.session.lease, session.expires_at)
+    session.address, session.country = place.address, place.country
     posture = Posture(said.facts, datetime.fromtimestamp(said.issued_at, UTC), now)
     changed = _keep_posture(db, session, posture)
     judge(db, rules, session, posture, now=now, changed=changed)
@@ -147,7 +166,8 @@ def renew(db: Session, rules: Policy | InForce, login: tables.Login, *, now: dat
         return None
     session.login, session.user = login.id, login.user
     policy = ruling(rules).of(session.device, login.groups)
-    session.expires_at = _expires_at(policy, login, session.started_at)
+    subject = _subject(login, session.device, (), Place(session.address, session.country))
+    session.expires_at = _expires_at(policy, login, subject, session.started_at)
     audit.record(
         db, Event.SESSION_RENEWED, now=now, actor=login.user, device=login.device, session=session.id, acr=login.acr
     )
@@ -278,33 +298,60 @@ def question(
     *,
     copied_since: datetime | None,
     now: datetime,
+    answers: Answers = NO_ANSWERS,
 ) -> Question:
-    """Put together what is decided about a live session: by `judge`, and by whoever wants to know what it would decide."""
-    subject = replace(_subject(session, session.device, session.signals), copied_since=copied_since)
-    return Question(subject, posture, now, _failing_since(row))
+    """Put together what is decided about a live session: by `judge`, and by whoever wants to know what it would decide.
+
+    `answers` are those of `names.known`.
+    """
+    place = Place(session.address, session.country)
+    subject = replace(_subject(session, session.device, session.signals, place), copied_since=copied_since)
+    return Question(subject, posture, now, _failing_since(row), answers)
 
 
-def _subject(login: tables.Login | tables.Session, device: str, standing: Sequence[str]) -> Subject:
+def _subject(login: tables.Login | tables.Session, device: str, standing: Sequence[str], place: Place) -> Subject:
     """Whom a decision is about. A login whose instant is not known is as old as can be."""
     return Subject(
         login.user,
         frozenset(login.groups),
         device,
+        address=place.address,
+        country=place.country,
         authenticated_at=login.authenticated_at or NEVER,
         acr=login.acr,
         signals=frozenset(Signal(name) for name in standing),
     )
 
 
-def _expires_at(policy: Policy, login: tables.Login, started_at: datetime) -> datetime:
+def _answers(db: Session, policy: Policy) -> Answers:
+    return names.known(db) if policy.names() else NO_ANSWERS
+
+
+def _refuse_too_many(db: Session, policy: Policy, subject: Subject) -> None:
+    limit = policy.sessions(subject)
+    if limit is None:
+        return
+    rows = tables.Session
+    mine = (rows.user == subject.user, rows.device != subject.device, col(rows.live_device).is_not(None))
+    others = len(db.exec(select(rows.id).where(*mine).limit(limit)).all())
+    if others >= limit:
+        raise Conflict(
+            "too-many-sessions",
+            f"{subject.user} has {others} session{'s' if others > 1 else ''} on other devices, and the policy allows {limit}; "
+            "leave one, or wait until its lease ends",
+        )
+
+
+def _expires_at(policy: Policy, login: tables.Login, subject: Subject, started_at: datetime) -> datetime:
     """The end of a session: that of its login, unless the policy names a tier for what is left then."""
-    longest = started_at + policy.session.max_duration
+    longest = started_at + policy.max_duration(subject)
     return longest if policy.session.without_login else min(longest, login.expires_at)
 
 
 def _told(session: tables.Session) -> tuple[Any, ...]:
     """What the tunnel, the agent and the clock have to know of a verdict."""
-    return session.tier, session.findings, session.resources, session.valid_until, session.step_up
+    reach = (session.resources, session.permits, session.routes, session.rate)
+    return session.tier, session.findings, *reach, session.valid_until, session.step_up
 
 
 def _find(db: Session, session: str) -> tables.Session:
@@ -338,7 +385,8 @@ def _judge(
 ) -> None:
     row = db.get(tables.Posture, session.device)
     device = db.get(tables.Device, session.device)
-    asked = question(session, posture, row, copied_since=device.quarantined_at if device else None, now=now)
+    copied_since = device.quarantined_at if device else None
+    asked = question(session, posture, row, copied_since=copied_since, now=now, answers=_answers(db, policy))
     decision = asked.answered(policy)
     before = (*verdicts.seen(session), session.held_by)
     hold = breaker.holding(db, policy, budget, session, decision, now=now)
@@ -372,7 +420,8 @@ def _failing_since(row: tables.Posture | None) -> dict[str, datetime]:
 
 def _due(session: tables.Session, policy: Policy) -> datetime:
     """The first instant at which time alone changes something about the session."""
-    instants = [session.lease_until, session.expires_at, session.active_at + policy.session.idle]
+    limit = policy.idle(Subject(session.user, frozenset(session.groups), session.device))
+    instants = [session.lease_until, session.expires_at, session.active_at + limit]
     return min([*instants, session.valid_until] if session.valid_until else instants)
 
 

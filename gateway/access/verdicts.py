@@ -22,6 +22,7 @@ def kept(decision: Decision, policy: Policy) -> dict[str, Any]:
         "policy_version": decision.policy_version,
         "valid_until": decision.valid_until,
         "step_up": [_step_up(step) for step in decision.step_up],
+        "by_name": bool(decision.names),
     }
 
 

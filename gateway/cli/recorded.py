@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from sqlmodel import Session, col, or_, select
 
-from gateway.access import history, policies, sessions
+from gateway.access import history, names, policies, sessions
 from gateway.cli import fleet
 from gateway.errors import HostError, PolicyError, StoreError
 from gateway.policy import record, story
@@ -42,9 +42,8 @@ def _present(db: Session, session: tables.Session) -> Told:
     row = db.get(tables.Posture, session.device)
     now = datetime.now(UTC)
     posture, device = sessions.posture_of(session, row), db.get(tables.Device, session.device)
-    asked = sessions.question(
-        session, posture, row, copied_since=device.quarantined_at if device is not None else None, now=now
-    )
+    copied_since = device.quarantined_at if device is not None else None
+    asked = sessions.question(session, posture, row, copied_since=copied_since, now=now, answers=names.known(db))
     return Told(_story(_policy(db, session.policy_version), asked), session.trace, None)
 
 
@@ -58,7 +57,14 @@ def _past(db: Session, session: tables.Session, at: datetime) -> Told:
 
 
 def _story(policy: Policy, asked: Question) -> Story:
-    return story.told(policy, asked.subject, asked.posture, now=asked.at, failing_since=asked.failing_since)
+    return story.told(
+        policy,
+        asked.subject,
+        asked.posture,
+        now=asked.at,
+        failing_since=asked.failing_since,
+        answers=asked.answers,
+    )
 
 
 def _policy(db: Session, version: str) -> Policy:

@@ -119,10 +119,11 @@ def _sieved(
             end = screen(facts, now, posture)
         except Exception:  # the judgement meets the same error, and makes a failure of it
             end = None
-        if end is None:
-            doubtful.append(name)
-        elif end < soonest:
-            soonest = end
+        if end is not ALWAYS:
+            if end is None:
+                doubtful.append(name)
+            elif end < soonest:
+                soonest = end
     if before:
         doubtful = sorted({*doubtful, *(name for name in before if name in policy.checks)})
     judged = [_judgement(policy, name, subject, posture, before.get(name), now=now) for name in doubtful]

@@ -17,7 +17,7 @@ from functools import lru_cache
 from ipaddress import collapse_addresses
 
 from gateway.packet.permits import Permit
-from gateway.policy.model import Decision, Finding
+from gateway.policy.model import Decision, Finding, Subject
 from gateway.policy.policy import Policy
 from gateway.policy.question import Question
 
@@ -121,7 +121,7 @@ def move(policy: Policy, live: Live) -> Move:
         return _ended(policy, live, Effect.ENDING, ())
     if live.question is None:
         return _ended(policy, live, Effect.KILLED, (RECORD,))
-    if idle(live.active_at, policy, now=live.question.at):
+    if idle(live.active_at, policy, live.question.subject, now=live.question.at):
         return _ended(policy, live, Effect.KILLED, (IDLE,))
     decision = live.question.answered(policy)
     lost = _uncovered(live.permits, decision.permits)
@@ -148,9 +148,9 @@ def move(policy: Policy, live: Live) -> Move:
     )
 
 
-def idle(active_at: datetime, policy: Policy, *, now: datetime) -> bool:
-    """Say whether the policy ends a session that last sent something at `active_at`."""
-    return active_at + policy.session.idle <= now
+def idle(active_at: datetime, policy: Policy, subject: Subject, *, now: datetime) -> bool:
+    """Say whether the policy ends a session of this subject that last sent something at `active_at`."""
+    return active_at + policy.idle(subject) <= now
 
 
 def _ended(policy: Policy, live: Live, effect: Effect, causes: tuple[str, ...]) -> Move:

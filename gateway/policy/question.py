@@ -12,7 +12,7 @@ from typing import Any
 
 from agent.wire import Fact
 from gateway.policy.engine import decide
-from gateway.policy.model import Decision, EvidenceGrade, Posture, Signal, Subject
+from gateway.policy.model import Answers, Decision, EvidenceGrade, Posture, Signal, Subject
 from gateway.policy.policy import Policy
 
 Members = dict[str, Any]
@@ -20,16 +20,19 @@ Members = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Whom, with which facts, when, and since when checks had been failing before."""
+    """Whom, with which facts, when, since when checks had been failing before, and what DNS names stand for."""
 
     subject: Subject
     posture: Posture | None
     at: datetime
     failing_since: Mapping[str, datetime] = field(default_factory=dict)
+    answers: Answers = field(default_factory=dict)
 
     def answered(self, policy: Policy) -> Decision:
         """Give the decision of this policy."""
-        return decide(policy, self.subject, self.posture, now=self.at, failing_since=self.failing_since)
+        return decide(
+            policy, self.subject, self.posture, now=self.at, failing_since=self.failing_since, answers=self.answers
+        )
 
     def to_json(self) -> Members:
         """Write it; facts under their names."""
@@ -38,6 +41,7 @@ class Question:
             "subject": subject_to_json(self.subject),
             "posture": _posture_to_json(self.posture) if self.posture is not None else None,
             "failing_since": {check: instant(since) for check, since in self.failing_since.items()},
+            **({"answers": {name: list(found) for name, found in self.answers.items()}} if self.answers else {}),
         }
 
     @classmethod
@@ -48,6 +52,7 @@ class Question:
             _posture_from_json(members["posture"]) if members["posture"] is not None else None,
             moment(members["at"]),
             {str(check): moment(since) for check, since in members["failing_since"].items()},
+            {str(name): tuple(map(str, found)) for name, found in members.get("answers", {}).items()},
         )
 
 

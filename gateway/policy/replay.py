@@ -128,7 +128,7 @@ class Replayer:
     def _decide(self, asked: Question) -> tuple[Sequence[Judgement], Decision]:
         who, at = asked.subject, asked.at
         judged = judgements(self._policy, who, asked.posture, now=at, failing_since=asked.failing_since)
-        return judged, decided(self._policy, who, judged, now=at)
+        return judged, decided(self._policy, who, judged, now=at, answers=asked.answers)
 
     def _verify(self, step: Recorded, decision: Decision | None) -> None:
         if step.policy_version != self._policy.version:
@@ -152,7 +152,7 @@ class Replayer:
                 break
             yield begin, at, decision
             posture = replace(posture, observed_at=at, received_at=at) if reporting else posture
-            judged, decision = self._decide(Question(asked.subject, posture, at, decision.failing_since))
+            judged, decision = self._decide(Question(asked.subject, posture, at, decision.failing_since, asked.answers))
             begin = at
         yield begin, end, decision
 

@@ -18,7 +18,7 @@ from gateway.policy.checks.reporting import ReportAge
 from gateway.policy.document import NO_ANSWERS
 from gateway.policy.engine import decide, decided, judgements, look
 from gateway.policy.judgement import Judgement
-from gateway.policy.model import Decision, Finding, Posture, Subject
+from gateway.policy.model import Answers, Decision, Finding, Posture, Subject
 from gateway.policy.policy import Policy
 
 MOST_STEPS = 64
@@ -83,23 +83,26 @@ def told(
     *,
     now: datetime,
     failing_since: Mapping[str, datetime] | None = None,
+    answers: Answers = NO_ANSWERS,
 ) -> Story:
     """Tell the decision that `engine.decide` makes of the same arguments."""
     judged = judgements(policy, subject, posture, now=now, failing_since=failing_since)
-    decision = decided(policy, subject, judged, now=now)
+    decision = decided(policy, subject, judged, now=now, answers=answers)
     return Story(
         policy=policy,
         subject=subject,
         posture=posture,
         judged=tuple(judged),
         decision=decision,
-        better=tuple(better(policy, subject, decision)) if posture is not None else (),
-        silent=next(_silent(policy, subject, posture, decision), None),
-        reporting=tuple(_reporting(policy, subject, posture, judged, decision)) if posture is not None else (),
+        better=tuple(better(policy, subject, decision, answers=answers)) if posture is not None else (),
+        silent=next(_silent(policy, subject, posture, decision, answers), None),
+        reporting=tuple(_reporting(policy, subject, posture, judged, decision, answers=answers))
+        if posture is not None
+        else (),
     )
 
 
-def better(policy: Policy, subject: Subject, decision: Decision) -> Iterator[Better]:
+def better(policy: Policy, subject: Subject, decision: Decision, *, answers: Answers = NO_ANSWERS) -> Iterator[Better]:
     """List the better tiers that repairs lead to, the nearest first. Every finding that leads below a tier must go."""
     effective = [finding for finding in decision.findings if finding.effective]
     reached = decision.tier
@@ -107,24 +110,32 @@ def better(policy: Policy, subject: Subject, decision: Decision) -> Iterator[Bet
         below = [f for f in effective if policy.tiers.index(f.tier) > policy.tiers.index(tier)]
         lands = policy.worst([f.tier for f in effective if f not in below])
         if lands != reached and lands == tier:
-            there = standing.reach(policy, subject, tier, now=decision.evaluated_at, answers=NO_ANSWERS)
+            there = standing.reach(policy, subject, tier, now=decision.evaluated_at, answers=answers)
             gained = set(there.resources) - set(decision.resources)
             yield Better(tier, tuple(below), tuple(sorted(gained)))
             reached = lands
 
 
-def _silent(policy: Policy, subject: Subject, posture: Posture | None, decision: Decision) -> Iterator[Event]:
+def _silent(
+    policy: Policy, subject: Subject, posture: Posture | None, decision: Decision, answers: Answers
+) -> Iterator[Event]:
     for _ in range(MOST_STEPS):
         if decision.valid_until is None:
             return
         at = decision.valid_until
-        after = decide(policy, subject, posture, now=at, failing_since=decision.failing_since)
+        after = decide(policy, subject, posture, now=at, failing_since=decision.failing_since, answers=answers)
         yield from _event(decision, after)
         decision = after
 
 
 def _reporting(
-    policy: Policy, subject: Subject, posture: Posture, judged: Sequence[Judgement], decision: Decision
+    policy: Policy,
+    subject: Subject,
+    posture: Posture,
+    judged: Sequence[Judgement],
+    decision: Decision,
+    *,
+    answers: Answers,
 ) -> Iterator[Event]:
     told = 0
     for _ in range(MOST_STEPS):
@@ -134,7 +145,7 @@ def _reporting(
             return
         posture = replace(posture, observed_at=at, received_at=at)
         judged = judgements(policy, subject, posture, now=at, failing_since=decision.failing_since)
-        after = decided(policy, subject, judged, now=at)
+        after = decided(policy, subject, judged, now=at, answers=answers)
         for event in _event(decision, after):
             told += 1
             yield event

@@ -20,7 +20,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Index, Integer
+from sqlalchemy import JSON, BigInteger, Index, Integer, false
 from sqlmodel import Field, SQLModel
 
 from gateway.store.utc import Utc
@@ -148,7 +148,8 @@ class Session(SQLModel, table=True):
     `tier` to `rate` are the latest decision, and `trace` is its name in `history`; with `held_by` the breaker has kept an
     earlier one. `due_at` is the next instant at which time alone changes something:
     the lease's end, the session's end, or the decision's `valid_until`. `authenticated_at` and `acr` are of its login,
-    `signals` are what the provider holds against its user or device, `step_up` is what another login would open.
+    `signals` are what the provider holds against its user or device, `step_up` is what another login would open. `address` and
+    `country` are where its last request came from; `by_name` sessions depend on what DNS names stand for.
     """
 
     __tablename__ = "sessions"
@@ -182,6 +183,9 @@ class Session(SQLModel, table=True):
     acr: str | None = None
     signals: list[str] = Field(default_factory=list, sa_type=JSON)
     step_up: list[Members] = Field(default_factory=list, sa_type=JSON)
+    address: str | None = None
+    country: str | None = None
+    by_name: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
 
 
 class Posture(SQLModel, table=True):
@@ -436,3 +440,14 @@ class Cut(SQLModel, table=True):
     at: datetime = Field(sa_type=Utc, index=True)
     session: str
     cause: str
+
+
+class Name(SQLModel, table=True):
+    """A DNS name of the policy and its addresses. They hold until `good_until`, and are asked for again at `refresh_at`."""
+
+    __tablename__ = "names"
+
+    name: str = Field(primary_key=True)
+    addresses: list[str] = Field(sa_type=JSON)
+    refresh_at: datetime = Field(sa_type=Utc)
+    good_until: datetime = Field(sa_type=Utc)

@@ -88,7 +88,7 @@ def _enrolled(db: Session, login: tables.Login) -> Response:
     )
 
 
-def begin_session(gateway: Deployment, _request: Request, body: bytes) -> Response:
+def begin_session(gateway: Deployment, request: Request, body: bytes) -> Response:
     """Open a session; the one that the device had ends."""
     now = gateway.clock.now()
     gateway.clock.check()
@@ -99,7 +99,10 @@ def begin_session(gateway: Deployment, _request: Request, body: bytes) -> Respon
         with writing(gateway.engine) as db:
             devices.spend(db, verified.device, verified.claims["jti"], now=now)
             before = sessions.live_session(db, verified.device)
-            session, nonce = sessions.begin(db, gateway.in_force, verified, now=now, entropy=gateway.entropy)
+            place = gateway.place_of(request)
+            session, nonce = sessions.begin(
+                db, gateway.in_force, verified, now=now, entropy=gateway.entropy, place=place
+            )
     except devices.Forked as forked:
         _quarantine(gateway, verified.device, forked, now=now)
         raise
@@ -120,10 +123,11 @@ def report(gateway: Deployment, request: Request, body: bytes) -> Response:
     verified = device.verify_report(body, key, now=now)
     if verified.report.session != request.path_params["session"]:
         raise Malformed("report-of-another-session", "the report names another session than the address")
+    place = gateway.place_of(request)
     try:
         with writing(gateway.engine) as db:
-            rules = gateway.in_force
-            accepted = sessions.report(db, rules, key.thumbprint, verified, now=now, entropy=gateway.entropy)
+            rules, owner = gateway.in_force, key.thumbprint
+            accepted = sessions.report(db, rules, owner, verified, now=now, entropy=gateway.entropy, place=place)
     except devices.Forked as forked:
         _quarantine(gateway, key.thumbprint, forked, now=now)
         raise

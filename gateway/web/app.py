@@ -24,6 +24,7 @@ from gateway.web import (
     health,
     login,
     logout,
+    names,
     openapi,
     problems,
     security_events,
@@ -62,7 +63,7 @@ def make_app(gateway: Deployment, *, work: bool = True) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        work_to_do = (background.run, security_events.run) if work else ()
+        work_to_do = (background.run, names.run, security_events.run) if work else ()
         tasks = [asyncio.create_task(run(gateway)) for run in work_to_do]
         yield
         gateway.notices.close()

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import Engine
+from starlette.requests import Request
 
 from gateway.access.administrators import Management
 from gateway.access.credentials import TunnelEnd
@@ -15,6 +16,8 @@ from gateway.access.devices import Admission
 from gateway.access.enforcement import Enforcement
 from gateway.access.event_stream import Receiver
 from gateway.access.identifiers import Entropy
+from gateway.access.names import Lookup
+from gateway.access.place import Map, Place
 from gateway.access.policies import Applied
 from gateway.errors import TunnelError
 from gateway.identity.oidc import RelyingParty
@@ -45,7 +48,7 @@ class ProviderCheck:
 class Deployment:
     """What a request may need. `cookie_key` seals the login state, 32 bytes; `history` is how long decisions are kept;
     `receiver` takes security events, where there is a transmitter. `policy` is that of the folder; what decides is
-    `in_force`."""
+    `in_force`. `lookup` asks for the names of the policy, `map` knows in which country an address is."""
 
     public_url: str
     management: Management
@@ -64,6 +67,8 @@ class Deployment:
     history: timedelta = timedelta(days=90)
     applied: Applied = field(default_factory=lambda: Applied({}, Budget()))
     notices: Notices = field(default_factory=Notices)
+    lookup: Lookup | None = None
+    map: Map = field(default_factory=Map)
 
     @property
     def in_force(self) -> InForce:
@@ -73,6 +78,10 @@ class Deployment:
     def lease_of(self, session: tables.Session) -> timedelta:
         """How long the session's policy lets it be silent."""
         return self.in_force.of(session.device, session.groups).session.lease
+
+    def place_of(self, request: Request) -> Place:
+        """Where a request comes from."""
+        return self.map.place(request.client.host if request.client else None)
 
     def follow(self, sessions: Iterable[str], *, now: datetime) -> bool:
         """Make tunnel and event streams follow what was committed. Says whether the tunnel did; it is retried."""

@@ -10,6 +10,7 @@ import signal
 import socket
 import ssl
 import sys
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
@@ -26,7 +27,9 @@ from gateway.access.credentials import TunnelEnd
 from gateway.access.devices import Admission
 from gateway.access.enforcement import Enforcement
 from gateway.access.event_stream import Receiver
+from gateway.access.place import Map
 from gateway.access.policies import Applied
+from gateway.access.resolver import Resolver
 from gateway.access.tunnel import SOCKETS, UapiTunnel
 from gateway.errors import HostError, SettingsError
 from gateway.identity.client_key import ClientKey
@@ -103,11 +106,17 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
         admission=Admission(frozenset(settings.approve_groups), settings.devices_per_user),
         receiver=_receiver(settings, engine, cookie_key),
         history=timedelta(days=settings.history_days),
+        lookup=Resolver(*_name_server(settings.dns_server)),
+        map=Map(settings.countries_file),
         applied=Applied(
             policies.signers_of(settings.policy_signers),
             Budget(settings.breaker_share, settings.breaker_window, settings.breaker_floor),
         ),
     )
+
+
+def _name_server(server: tuple[str, int] | None) -> tuple[Sequence[str], int]:
+    return ([server[0]], server[1]) if server is not None else ((), 53)
 
 
 def _management(settings: Settings, policy: Policy) -> Management:

@@ -24,6 +24,8 @@ WRONG = {
     "OIDC_ISSUER": ["login.example.com", "http://login.example.com", "https://login.example.com?x=1", "https://x#f"],
     "OIDC_CLIENT_ID": [" "],
     "OIDC_GROUPS_CLAIM": [" "],
+    "DNS_SERVER": ["dns.example.com:53", "10.20.0.53", "10.20.0.53:0"],
+    "COUNTRIES_FILE": ["countries.mmdb", "/nonexistent/countries.mmdb"],
     "ADMIN_GROUP": [" "],
     "OPERATOR_GROUP": [" "],
     "AUDITOR_GROUP": [" "],

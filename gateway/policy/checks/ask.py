@@ -21,7 +21,7 @@ ALWAYS = datetime.max.replace(tzinfo=UTC)
 """Time alone does not end it."""
 
 Screen = Callable[[Mapping[str, Fact], datetime, Posture], datetime | None]
-"""Says until when something holds by time alone; None: it does not, or that cannot be told so quickly."""
+"""Says until when something holds by time alone; None, or any error: it does not, or that cannot be told so quickly."""
 
 Test = Callable[[Any], bool]
 
@@ -78,9 +78,11 @@ def together(screens: list[Screen]) -> Screen:
         soonest = ALWAYS
         for one in screens:
             end = one(facts, now, posture)
-            if end is None:
-                return None
-            soonest = min(end, soonest)
+            if end is not ALWAYS:
+                if end is None:
+                    return None
+                if end < soonest:  # noqa: PLR1730 - min() costs as much as the question
+                    soonest = end
         return soonest
 
     return screen

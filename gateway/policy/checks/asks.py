@@ -12,11 +12,13 @@ from agent.wire import Fact
 from gateway.policy import durations
 from gateway.policy.checks.ask import ALWAYS, Ask, AskOfValue, Screen, Test, unsure
 from gateway.policy.checks.examination import CLOCK_SKEW, Examination
-from gateway.policy.checks.values import is_certificates, is_count, is_map, is_seconds, is_text, is_texts, is_time
+from gateway.policy.checks.values import is_certificates, is_map, is_seconds, is_text, is_texts, is_time
 from gateway.policy.model import Posture
 from gateway.policy.patterns import Pattern
 from gateway.policy.versions import Requirement, scheme_of_kernel
 
+MOST_KNOWN = 256
+"""Versions that are remembered of one requirement."""
 MOST_SHOWN = 5
 """Of a device's own list: enough to know what is meant."""
 
@@ -51,7 +53,7 @@ class AtMost(AskOfValue):
             look.fail(self.wrong.format(found=found, limit=wanted))
 
     def test(self, wanted: int) -> Test:
-        return lambda value: is_count(value) and value <= wanted
+        return lambda value: type(value) is int and 0 <= value <= wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +129,7 @@ class OneOf(AskOfValue):
             look.fail(f"{self.what} is {found}, and only {', '.join(sorted(wanted))} are accepted")
 
     def test(self, wanted: Collection[str]) -> Test:
-        accepted = frozenset(wanted)
-        return lambda value: is_text(value) and value in accepted
+        return frozenset(wanted).__contains__  # they are sound texts, and nothing else is equal to one
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +158,11 @@ class Version(Ask):
         look.version(self.fact, wanted, self.what)
 
     def screen(self, wanted: Requirement) -> Screen:
-        name = self.fact
+        name, meets = self.fact, met(wanted)
 
         def screen(facts: Mapping[str, Fact], _now: datetime, _posture: Posture) -> datetime | None:
             fact = facts.get(name)
-            if fact is None or fact.absent is not None or not is_text(fact.value):
-                return None
-            return ALWAYS if wanted.surely_met_by(fact.value) else None
+            return ALWAYS if fact is not None and fact.absent is None and meets(fact.value) else None
 
         return screen
 
@@ -364,6 +363,22 @@ def listed(texts: Iterable[str]) -> str:
     names = sorted(set(texts))
     more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
     return f"{', '.join(names[:MOST_SHOWN])}{more}"
+
+
+def met(wanted: Requirement) -> Test:
+    """Make what says whether a version meets the requirement. A fleet has few versions: those that do are remembered."""
+    known: set[Any] = set()
+
+    def meets(value: Any) -> bool:
+        if value in known:
+            return True
+        if not is_text(value) or not wanted.surely_met_by(value):
+            return False
+        if len(known) < MOST_KNOWN:
+            known.add(value)
+        return True
+
+    return meets
 
 
 def instant(value: float) -> datetime:

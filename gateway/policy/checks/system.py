@@ -11,10 +11,20 @@ from pydantic.dataclasses import dataclass
 
 from agent.wire import Fact
 from gateway.policy.checks.ask import ALWAYS, Ask, Screen
-from gateway.policy.checks.asks import Ahead, AtMost, Empty, Flag, KernelVersion, Matches, OneOf, Version, Younger
+from gateway.policy.checks.asks import (
+    Ahead,
+    AtMost,
+    Empty,
+    Flag,
+    KernelVersion,
+    Matches,
+    OneOf,
+    Version,
+    Younger,
+    met,
+)
 from gateway.policy.checks.check import STRICT, Asking, Count, Demanded, Duration, Leaf, Pattern, Requirement
 from gateway.policy.checks.examination import Examination
-from gateway.policy.checks.values import is_text
 from gateway.policy.model import Posture
 from gateway.policy.names import Text
 
@@ -57,18 +67,16 @@ class OsVersion(Leaf):
             look.fail(f"the system is {system}, and only {', '.join(sorted(self.minimum))} are accepted")
 
     def quick(self) -> Screen:
-        minimum = dict(self.minimum)
+        meets = {system: met(required) for system, required in self.minimum.items()}
 
         def screen(facts: Mapping[str, Fact], _now: datetime, _posture: Posture) -> datetime | None:
             system, version = facts.get("os.family"), facts.get("os.version")
-            if system is not None and system.absent is None and system.value == "linux":
+            if system is not None and system.value == "linux" and system.absent is None:
                 system = facts.get("os.distribution")
             if system is None or version is None or system.absent is not None or version.absent is not None:
                 return None
-            required = minimum.get(system.value) if is_text(system.value) else None
-            if required is None or not is_text(version.value):
-                return None
-            return ALWAYS if required.surely_met_by(version.value) else None
+            good = meets.get(system.value)
+            return ALWAYS if good is not None and good(version.value) else None
 
         return screen
 
