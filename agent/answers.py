@@ -6,7 +6,7 @@ import base64
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from ipaddress import ip_interface, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any, Final, TypeVar
 
 from agent.errors import Nonsense
@@ -19,6 +19,9 @@ LONGEST_TEXT = 2000
 _NETWORK: Final = re.compile(r"[0-9a-fA-F.:]{2,45}(/\d{1,3})?", re.ASCII)
 """No zone of IPv6 (`%`): what follows it may be anything, a line of UAPI too."""
 _ENDPOINT: Final = re.compile(r"(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._-]{1,253}):(?P<port>\d{1,5})", re.ASCII)
+_DOMAIN: Final = re.compile(r"\.|(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_][a-z0-9_-]{0,62})*", re.ASCII)
+"""A name as resolv.conf(5) and resolvectl(1) take it; `.` is all names. Nothing that either would read as an option."""
+MOST_SERVERS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,15 @@ class Resource:
 
 
 @dataclass(frozen=True, slots=True)
+class StepUp:
+    """Something that another login would open: one at most `max_age` seconds old, of one of these classes."""
+
+    resource: str
+    max_age: int | None
+    acr_values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """Where a session stands."""
 
@@ -57,6 +69,9 @@ class Verdict:
     policy_version: str
     trace: str = ""
     """The gateway's name for this decision; none from an older gateway."""
+    expires_at: float | None = None
+    """When the session ends whatever is reported; none from an older gateway."""
+    step_up: tuple[StepUp, ...] = ()
 
     @property
     def refused(self) -> list[Finding]:
@@ -79,7 +94,9 @@ def verdict(members: object) -> Verdict:
         lease_ms=_whole(given, "lease_ms", 0, 24 * 3600 * 1000),
         heartbeat_ms=_whole(given, "heartbeat_ms", 1000, 24 * 3600 * 1000),
         policy_version=text(given, "policy_version"),
+        step_up=_list(given, "step_up", _step_up) if "step_up" in given else (),
         trace=text({"trace": "", **given}, "trace"),
+        expires_at=_instant(given, "expires_at"),
     )
 
 
@@ -90,6 +107,9 @@ def tunnel(members: object) -> TunnelConfig:
     key, endpoint = _words(given, "public_key"), _ENDPOINT.fullmatch(_words(given, "endpoint"))
     _whole(given, "mtu", 1280, 65439)
     _whole(given, "keepalive", 0, 65535)
+    for name, most in (("dns", MOST_SERVERS), ("domains", MOST)):
+        if name in given and len(_texts(given, name)) > most:
+            raise Nonsense(f"the gateway sent no proper {name}")
     try:
         networks = [ip_interface(address) for address in addresses] + [ip_network(route) for route in routes]
         sound = len(base64.b64decode(key, validate=True)) == 32 and all(map(_NETWORK.fullmatch, [*addresses, *routes]))
@@ -97,7 +117,22 @@ def tunnel(members: object) -> TunnelConfig:
         sound, networks = False, []
     if not sound or not addresses or not networks or endpoint is None or not 0 < int(endpoint["port"]) < 65536:
         raise Nonsense("the gateway sent a tunnel that cannot be used: addresses, routes, key or endpoint")
-    return TunnelConfig.from_json(given)
+    config = TunnelConfig.from_json(given)
+    _check_names(config)
+    return config
+
+
+def _check_names(config: TunnelConfig) -> None:
+    """Name servers lie behind the tunnel: nobody is sent to ask a stranger. Raises Nonsense."""
+    inside = [ip_network(route) for route in config.routes]
+    try:
+        servers = [ip_address(server) for server in config.dns if _NETWORK.fullmatch(server)]
+    except ValueError:
+        servers = []
+    if len(servers) != len(config.dns) or not all(any(server in route for route in inside) for server in servers):
+        raise Nonsense("the gateway sent a name server that is no address behind the tunnel")
+    if not all(map(_DOMAIN.fullmatch, config.domains)):
+        raise Nonsense("the gateway sent a domain that is none")
 
 
 def text(members: Mapping[str, Any], name: str) -> str:
@@ -132,6 +167,11 @@ def _finding(members: Mapping[str, Any]) -> Finding:
 def _resource(members: Mapping[str, Any]) -> Resource:
     named = {name: tuple(map(printable, _texts(members, name))) for name in ("destinations", "ports")}
     return Resource(text(members, "name"), named["destinations"], named["ports"])
+
+
+def _step_up(members: Mapping[str, Any]) -> StepUp:
+    max_age = None if members.get("max_age") is None else _whole(members, "max_age", 1, 2**31)
+    return StepUp(text(members, "resource"), max_age, tuple(map(printable, _texts(members, "acr_values"))))
 
 
 def _texts(members: Mapping[str, Any], name: str) -> list[str]:

@@ -3,29 +3,31 @@ it; every answer is read strictly."""
 
 from __future__ import annotations
 
+import http.client
 import json
 import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from http.client import HTTPMessage
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
 
-import httpx2
-
-from agent import answers, wire
+from agent import answers, https, wire
+from agent.addresses import Addresses
 from agent.device_key import DeviceKey
 from agent.errors import AgentError, Nonsense, Problem, Unreachable
+from agent.guard import MARK
+from agent.https import Connection
 from agent.tokens import PATH, Tokens
 
 LARGEST_ANSWER = 1 << 20
 """Bytes. A verdict with every finding and resource has some tens of KiB."""
-TIMEOUT = httpx2.Timeout(10.0, connect=5.0)
-ANSWER_WITHIN = 30.0
+ANSWER_WITHIN = 15.0
 """Seconds for a whole answer: one that comes byte by byte must not keep the agent from its other work."""
-IDENTITY = {"accept-encoding": "identity"}
-"""A compressed answer could be far larger than it looks; one that comes all the same is no JSON."""
+BROKEN: Final = (OSError, http.client.HTTPException, ValueError)
+"""What a connection that does not work raises; the last of a header that is none."""
 TRIES = 3
 """Of one request: the first may lack the gateway's nonce, the second an access token that is still good."""
 NONCE_NEEDED = "dpop-nonce"
@@ -38,24 +40,21 @@ SILENCE = 45.0
 class Gateway:
     """One gateway. Raises Unreachable, Nonsense or Problem; use from one thread, `events` from another."""
 
-    def __init__(self, url: str, key: DeviceKey, authority: Path | None) -> None:
-        """`authority` pins the certificate's issuer; None trusts what the machine trusts."""
+    def __init__(self, url: str, key: DeviceKey, authority: Path | None, *, addresses: Addresses | None = None) -> None:
+        """`authority` pins the certificate's issuer; None trusts what the machine trusts. `addresses` remembers."""
         self.url = origin(url)
         self._key = key
-        self._trust = _trust(authority)
-        self._client = self._connect()
-        self._streams = self._connect()
+        trust = _trust(authority)
+        find = (addresses or Addresses(None)).find
+        self._client = Connection(self.url, trust, mark=MARK, find=find)
+        self._streams = Connection(self.url, trust, mark=MARK, find=find)
         self._tokens = Tokens(self.url, key)
         self._asking = threading.Lock()
 
-    def _connect(self) -> httpx2.Client:
-        return httpx2.Client(
-            verify=self._trust, timeout=TIMEOUT, follow_redirects=False, trust_env=False, headers=IDENTITY
-        )
-
-    def begin_enrolment(self, name: str, redirect_uri: str) -> tuple[str, str]:
-        """Begin to enrol, or to log in again. Gives the enrolment's id and the URL for the browser."""
-        claims = {**_description(name), "redirect_uri": redirect_uri}
+    def begin_enrolment(self, name: str, redirect_uri: str, resource: str | None = None) -> tuple[str, str]:
+        """Begin to enrol, or to log in again, for a resource that asks for more. Gives the enrolment's id and the URL for the browser."""
+        asked = {} if resource is None else {"resource": resource}
+        claims = {**_description(name), "redirect_uri": redirect_uri, **asked}
         answer = self._post("/v1/enrolments", wire.TYP_ENROLMENT, claims)
         login_url = answers.text(answer, "login_url")
         if not login_url.startswith(f"{self.url}/login/"):
@@ -86,7 +85,7 @@ class Gateway:
     def credential(self, session: str, public_key: str) -> wire.TunnelConfig:
         """Get the tunnel for a fresh WireGuard key (base64)."""
         path = f"/v1/sessions/{session}/credential"
-        return answers.tunnel(self._ask("POST", path, json={"public_key": public_key}).get("tunnel"))
+        return answers.tunnel(self._ask("POST", path, {"public_key": public_key}).get("tunnel"))
 
     def leave(self, session: str) -> None:
         """End the session."""
@@ -95,22 +94,26 @@ class Gateway:
     def events(self, session: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Follow a session: (event, data) pairs, until the gateway or the network ends the stream."""
         path = f"/v1/sessions/{session}/events"
-        timeout = httpx2.Timeout(SILENCE, connect=5.0)
         try:
             for headers, last in self._proofs("GET", path):
-                with self._streams.stream("GET", self.url + path, headers=headers, timeout=timeout) as answer:
-                    if answer.status_code != 200:
-                        self._learn(answer.headers, _problem(answer.status_code, _capped(answer)), last=last)
+                with self._streams.ask("GET", path, headers=headers, within=SILENCE) as answer:
+                    if answer.status != 200:
+                        self._learn(answer.headers, _problem(answer.status, _capped(answer)), last=last)
                         continue
-                    yield from _events(_lines(answer.iter_raw()))
+                    yield from _events(_lines(self._pieces(answer)))
                     return
-        except (httpx2.HTTPError, RuntimeError) as error:  # the latter of a client that was closed meanwhile
+        except BROKEN as error:
             raise Unreachable(f"{self.url}: {str(error) or type(error).__name__}") from None
+
+    def _pieces(self, answer: http.client.HTTPResponse) -> Iterator[bytes]:
+        while piece := answer.read1(https.PIECE):
+            self._streams.extend(SILENCE)
+            yield piece
 
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
-        return self._streams.is_closed
+        return self._streams.closed
 
     def close(self) -> None:
         """Close the connections."""
@@ -120,16 +123,14 @@ class Gateway:
     def _post(self, path: str, typ: str, claims: Mapping[str, Any]) -> dict[str, Any]:
         body = self._key.sign(typ, claims, now=time.time())
         headers = {"content-type": wire.JOSE}
-        return self._answer(
-            self._client, self._client.build_request("POST", self.url + path, content=body, headers=headers)
-        )
+        return self._answer("POST", path, headers=headers, body=body.encode())
 
-    def _ask(self, method: str, path: str, **content: Any) -> dict[str, Any]:
-        """Make a request with the access token."""
+    def _ask(self, method: str, path: str, members: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Make a request with the access token, with members as JSON."""
+        body = b"" if members is None else json.dumps(members).encode()
         for headers, last in self._proofs(method, path):
-            request = self._client.build_request(method, self.url + path, headers=headers, **content)
             try:
-                return self._answer(self._client, request)
+                return self._answer(method, path, headers={**headers, "content-type": "application/json"}, body=body)
             except Problem as problem:
                 self._learn({}, problem, last=last)
         raise AssertionError("the last refusal is raised")
@@ -146,17 +147,16 @@ class Gateway:
     def _renew(self) -> None:
         """Get tokens. A refresh token that is over, or was used by an answer that was lost, gives way to the device key."""
         for left in reversed(range(TRIES)):
-            request = self._client.build_request(
-                "POST", self.url + PATH, data=self._tokens.grant(), headers=self._tokens.proof("POST", PATH)
-            )
+            form = urlencode(self._tokens.grant()).encode()
+            headers = {**self._tokens.proof("POST", PATH), "content-type": "application/x-www-form-urlencoded"}
             try:
-                return self._tokens.take(self._answer(self._client, request))
+                return self._tokens.take(self._answer("POST", PATH, headers=headers, body=form))
             except Problem as problem:
                 if not left or not problem.code.startswith(AGAIN):
                     raise
         return None
 
-    def _learn(self, headers: Mapping[str, str], problem: AgentError, *, last: bool) -> None:
+    def _learn(self, headers: Mapping[str, str] | HTTPMessage, problem: AgentError, *, last: bool) -> None:
         """Learn from a refusal, or raise it when there is nothing to learn or no try left."""
         self._tokens.remember(headers)
         if last or not isinstance(problem, Problem) or not problem.code.startswith(AGAIN):
@@ -164,19 +164,18 @@ class Gateway:
         if problem.code != NONCE_NEEDED:
             self._tokens.forget()
 
-    def _answer(self, client: httpx2.Client, request: httpx2.Request) -> dict[str, Any]:
+    def _answer(self, method: str, path: str, *, headers: Mapping[str, str], body: bytes = b"") -> dict[str, Any]:
         try:
-            answer = client.send(request, stream=True)
-            try:
-                body = _capped(answer)
-            finally:
-                answer.close()
-        except httpx2.HTTPError as error:
+            with self._client.ask(method, path, headers=headers, body=body, within=ANSWER_WITHIN) as answer:
+                content, status = _capped(answer), answer.status
+        except TimeoutError:
+            raise Unreachable(f"{self.url}: the answer takes longer than {ANSWER_WITHIN:.0f} s") from None
+        except BROKEN as error:
             raise Unreachable(f"{self.url} cannot be reached: {str(error) or type(error).__name__}") from None
         self._tokens.remember(answer.headers)
-        if answer.status_code >= 300:
-            raise _problem(answer.status_code, body)
-        return _json(body) if body else {}
+        if status >= 300:
+            raise _problem(status, content)
+        return _json(content) if content else {}
 
 
 def _description(name: str) -> dict[str, str]:
@@ -199,19 +198,20 @@ def origin(url: str) -> str:
 
 def _trust(authority: Path | None) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=str(authority) if authority else None)
+        return https.trusting(str(authority) if authority else None)
     except (OSError, ssl.SSLError) as error:
         raise AgentError(f"{authority} holds no certificate that can be read ({error})") from None
 
 
-def _capped(answer: httpx2.Response) -> bytes:
-    body, deadline = bytearray(), time.monotonic() + ANSWER_WITHIN
-    for piece in answer.iter_raw():
+def _capped(answer: http.client.HTTPResponse) -> bytes:
+    """The whole body. One that is compressed all the same is no JSON: nothing here unpacks it."""
+    body = bytearray()
+    while piece := answer.read(https.PIECE):
         body += piece
         if len(body) > LARGEST_ANSWER:
             raise Nonsense(f"the gateway's answer is larger than {LARGEST_ANSWER} bytes")
-        if time.monotonic() > deadline:
-            raise Unreachable(f"the gateway's answer takes longer than {ANSWER_WITHIN:.0f} s")
+    if answer.length:
+        raise Unreachable("the gateway's answer was cut off")
     return bytes(body)
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Protocol
 
+from agent import wire
 from agent.answers import Verdict, text
 from agent.client import Gateway
 from agent.errors import Nonsense, Problem
@@ -29,6 +30,8 @@ class Conversation:
     def __init__(self, gateway: Gateway, kept: Nonce) -> None:
         """Open a session. Raises Problem, Unreachable or Nonsense."""
         self._gateway = gateway
+        self._held: Mapping[str, Fact] | None = None
+        """The facts that the gateway holds of this session."""
         self._kept = kept
         self.verdict, nonce = gateway.begin_session(kept.nonce())
         self._sequence = self.verdict.sequence
@@ -38,17 +41,25 @@ class Conversation:
     def session(self) -> str:
         return self.verdict.session
 
-    def report(self, facts: Mapping[str, Fact]) -> Verdict:
-        """Report the facts. When the last answer was lost, the same is said again with the nonce that was known before it."""
-        try:
-            return self._report(facts)
-        except Problem as problem:
-            if problem.code != "report-replayed":
-                raise
-            return self._report(facts)  # an earlier try came after all; a new one is newer
+    def report(self, facts: Mapping[str, Fact], *, whole: bool = True) -> Verdict:
+        """Report the facts; unless `whole`, by their digest when none has another value than in the report before.
 
-    def _report(self, facts: Mapping[str, Fact]) -> Verdict:
-        report = PostureReport(self.session, self._sequence + 1, self._kept.nonce(), time.time(), facts)
+        When the last answer was lost, the same is said again with the nonce that was known before it.
+        """
+        unchanged = self._held if not whole and self._held is not None and _same(self._held, facts) else None
+        try:
+            return self._report(facts, unchanged)
+        except Problem as problem:
+            if problem.code not in ("report-replayed", "facts-unknown"):
+                raise
+            return self._report(
+                facts, None
+            )  # an earlier try came after all: a new one is newer; or facts are asked for
+
+    def _report(self, facts: Mapping[str, Fact], unchanged: Mapping[str, Fact] | None) -> Verdict:
+        digest = None if unchanged is None else wire.digest(wire.told(unchanged))
+        report = PostureReport(self.session, self._sequence + 1, self._kept.nonce(), time.time(), facts, digest)
+        self._held = None
         try:
             verdict, nonce = self._gateway.report(report)
         except Problem as problem:
@@ -58,7 +69,7 @@ class Conversation:
         if verdict.session != self.session:
             raise Nonsense("the gateway answered for another session")
         self._kept.keep_nonce(nonce)
-        self.verdict, self._sequence = verdict, verdict.sequence
+        self.verdict, self._sequence, self._held = verdict, verdict.sequence, facts if unchanged is None else unchanged
         return verdict
 
     def credential(self, public_key: bytes) -> TunnelConfig:
@@ -76,3 +87,12 @@ class Conversation:
         )
         self.verdict = verdict
         return news
+
+
+def _same(one: Mapping[str, Fact], other: Mapping[str, Fact]) -> bool:
+    """Whether both state the same, whenever it was observed."""
+    return _stated(one) == _stated(other)
+
+
+def _stated(facts: Mapping[str, Fact]) -> dict[str, object]:
+    return {name: {**fact.to_json(), "observed_at": 0} for name, fact in facts.items()}

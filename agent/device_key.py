@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jwt
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from agent import wire
 from agent.errors import AgentError
@@ -79,7 +79,10 @@ class DeviceKey:
         said = {"iat": now, **claims}
         if typ != wire.TYP_REPORT:
             said["jti"] = _base64url(os.urandom(18))
-        return jwt.encode(said, self._private_key, "ES256", headers={"typ": typ, **named})
+        signed = f"{_part({'alg': 'ES256', 'typ': typ, **named})}.{_part(said)}"
+        # RFC 7518 section 3.4: R and S, 32 bytes each
+        r, s = decode_dss_signature(self._private_key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
+        return f"{signed}.{_base64url(r.to_bytes(COORDINATE, 'big') + s.to_bytes(COORDINATE, 'big'))}"
 
 
 def _check_private(file: Path, found: os.stat_result) -> None:
@@ -88,6 +91,10 @@ def _check_private(file: Path, found: os.stat_result) -> None:
             f"{file} must be a file of mode 0600 that belongs to the agent's user; "
             "somebody else may know the key: remove it and enrol again"
         )
+
+
+def _part(members: Mapping[str, Any]) -> str:
+    return _base64url(json.dumps(members, separators=(",", ":")).encode())
 
 
 def _coordinate(number: int) -> str:

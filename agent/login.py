@@ -22,14 +22,20 @@ PAGE = b"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Sallyport
 
 
 def log_in(
-    gateway: Gateway, name: str, *, tell: Callable[[str], None], browser: bool, patience: float = PATIENCE
+    gateway: Gateway,
+    name: str,
+    *,
+    tell: Callable[[str], None],
+    browser: bool,
+    resource: str | None = None,
+    patience: float = PATIENCE,
 ) -> str:
     """Log in on this device and enrol it when it is new. Gives the user. Raises AgentError.
 
-    `tell` is given the address for the browser; `browser` also opens it.
+    `tell` is given the address for the browser; `browser` also opens it. `resource` is what the login shall open.
     """
     with _Loopback() as loopback:
-        enrolment, url = gateway.begin_enrolment(name, loopback.address)
+        enrolment, url = gateway.begin_enrolment(name, loopback.address, resource)
         loopback.expect(enrolment)
         tell(url)
         if browser:

@@ -40,10 +40,16 @@ class Posture:
         news = False
         for name in names:
             if name in SLOW:
+                news |= self._at_once(name)
                 self._begin(name)
             elif name in self._collection.names:
                 news |= self._take(name, self._collection.collect(name, now=time.time()))
         return news
+
+    def _at_once(self, name: str) -> bool:
+        """What a slow collector can say before it has worked, beside what it has stated before."""
+        known = self._found.get(name)
+        return known is not None and self._take(name, {**known, **self._collection.quick(name, now=time.time())})
 
     def everything(self) -> bool:
         """Ask all collectors."""

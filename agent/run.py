@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from agent import answers
+from agent import answers, notify
 from agent.client import Gateway
 from agent.collect import Collection
 from agent.conversation import Conversation, Nonce
@@ -24,6 +24,8 @@ from agent.watch import Watches
 
 LOGIN_POLL: Final = 30.0
 """Seconds between two tries while only a person can help; what they do on this machine is noticed at once."""
+DISTURBING: Final = frozenset({"firewall", "names"})
+"""Changes with which another program may have taken the protection away."""
 DECIDED: Final = {"denied": "denied", "device-pending": "pending", "device-revoked": "revoked"}
 """Refusals that only the policy or an administrator takes back, and the state that each is."""
 FIRST_FACTS_WITHIN: Final = 30.0
@@ -51,6 +53,7 @@ class Agent:
         self._nonce = nonce
         self._say = say
         self._stopped = False
+        self._disturbed = False
         self._failures = 0
         self._end = ""
         self._events: list[tuple[str, str, dict[str, Any]]] = []
@@ -66,13 +69,15 @@ class Agent:
 
     def run(self) -> None:
         """Keep a session until `stop`; then leave the gateway and take the tunnel down."""
+        self._board.publish("starting")
         try:
+            self._tunnel.recover()
             self._posture.everything()
             self._await_first_facts()
             while not self._stopped:
                 self._attempt()
         finally:
-            self._tunnel.down()
+            self._tunnel.end()
 
     def _await_first_facts(self) -> None:
         until = boottime() + FIRST_FACTS_WITHIN
@@ -93,10 +98,10 @@ class Agent:
 
     def _refused(self, problem: Problem) -> None:
         if problem.code in ("login-required", "device-unknown"):
-            self._tunnel.down()
+            self._tunnel.down(for_a_person=True)
             self._pause("login-required", "run sallyport-agent login", LOGIN_POLL)
         elif problem.code in DECIDED:
-            self._tunnel.down()
+            self._tunnel.down(for_a_person=True)
             self._pause(DECIDED[problem.code], str(problem), LOGIN_POLL)
         else:
             state = "ended" if problem.code == "session-ended" else "refused"
@@ -115,8 +120,10 @@ class Agent:
 
     def _wait(self, seconds: float) -> tuple[frozenset[str], bool]:
         """Wait for a change, and take everything that came. Gives what changed, and whether facts are other ones now."""
+        self._mend()
         changed = self._watches.wait(seconds)
-        news = self._posture.refresh(changed)
+        self._disturbed |= bool(changed & DISTURBING)
+        news = sum(self._ask(name) for name in changed) > 0  # each of them is asked
         if "antivirus" in changed:
             self._watches.follow_antivirus()
         for kind, value in self.inbox.take():
@@ -125,6 +132,19 @@ class Agent:
             elif kind == "event":
                 self._events.append(value)
         return changed, news
+
+    def _ask(self, name: str) -> bool:
+        start = time.monotonic()
+        news = self._posture.refresh([name])
+        self._watches.asked(name, took=time.monotonic() - start)
+        return news
+
+    def _mend(self) -> None:
+        """Put back what was taken from the protection; the report of the change is out by now and did not wait for it."""
+        if self._disturbed:
+            self._disturbed = False
+            for line in self._tunnel.footprint.mend():
+                self._say(line)
 
     def _live(self, conversation: Conversation) -> None:
         """One session, from the first report to its end."""
@@ -146,25 +166,26 @@ class Agent:
     def _keep(self, conversation: Conversation, schedule: Schedule, *, news: bool) -> None:
         """Collect and report what is due."""
         now = boottime()
-        if schedule.full_due(now=now) or self._asleep.slept(boottime=now, monotonic=time.monotonic()):
+        whole = schedule.full_due(now=now)
+        if whole or self._asleep.slept(boottime=now, monotonic=time.monotonic()):
             self._posture.everything()
             self._watches.follow_antivirus()
             schedule.collected(now=now)
             news = True
         due = schedule.report_due(now=now)
         if due and not news:
-            self._posture.refresh(LIVELY)
+            self._posture.refresh({*LIVELY, *self._watches.polled})
             self._watches.follow_antivirus()
         if due or (news and not schedule.failing):
-            self._try_report(conversation, schedule)
+            self._try_report(conversation, schedule, whole=whole)
         if self._tunnel.lost() and not schedule.failing:
             self._say("the tunnel is gone: making a new one")
             self._tunnel.down()
             self._bring_up(conversation)
 
-    def _try_report(self, conversation: Conversation, schedule: Schedule) -> None:
+    def _try_report(self, conversation: Conversation, schedule: Schedule, *, whole: bool) -> None:
         try:
-            self._report(conversation)
+            self._report(conversation, whole=whole)
         except AgentError as error:
             if isinstance(error, Problem) and error.status < 500:
                 raise
@@ -177,13 +198,15 @@ class Agent:
             if self._board.publish("connected", verdict=conversation.verdict):
                 self._say("connected again")
 
-    def _report(self, conversation: Conversation) -> None:
+    def _report(self, conversation: Conversation, *, whole: bool = True) -> None:
         before = conversation.verdict
-        self._announce(before, conversation.report(self._posture.facts))
+        self._announce(before, conversation.report(self._posture.facts, whole=whole))
 
     def _announce(self, before: answers.Verdict, verdict: answers.Verdict) -> None:
         for line in changes(before, verdict):
             self._say(line)
+        if (shown := notify.text(before, verdict)) is not None:
+            notify.tell(*shown)
 
     def _ended(self, conversation: Conversation, schedule: Schedule) -> bool:
         """Look at the events that came. Says whether the session is over; its tunnel is down then."""

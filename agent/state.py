@@ -8,12 +8,15 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from agent.device_key import DeviceKey
 from agent.errors import AgentError
 from agent.wire import Enrolment
 
+DEFAULT_FOLDER: Final = Path("/var/lib/sallyport-agent")
+RUN_FOLDER: Final = Path("/run/sallyport-agent")
+"""Where everybody on the machine may read the status; the state folder is for the agent alone."""
 LONGEST_NONCE = 64
 
 
@@ -24,7 +27,7 @@ class State:
         self.folder = folder
         self._key = folder / "device.pem"
         self.enrolment_file = folder / "enrolment.json"
-        self._status = folder / "status.json"
+        self._status = (RUN_FOLDER if folder == DEFAULT_FOLDER else folder) / "status.json"
         self._nonce = folder / "nonce"
         self._latest: str | None = None
         self._authority = folder / "authority.pem"
@@ -99,7 +102,9 @@ class State:
     def keep_status(self, status: Mapping[str, Any]) -> None:
         """Publish the running agent's status. A disk that is full must not end a tunnel, so failure is ignored."""
         with contextlib.suppress(OSError):
-            self._replace(self._status, json.dumps(status, indent=2).encode(), durable=False)
+            if self._status.parent == RUN_FOLDER:
+                RUN_FOLDER.mkdir(mode=0o755, exist_ok=True)
+            self._replace(self._status, json.dumps(status, indent=2).encode(), durable=False, mode=0o644)
 
     def status(self) -> dict[str, Any] | None:
         """What the running agent published last; None when none runs, whatever a killed one has left behind."""
@@ -107,9 +112,16 @@ class State:
             members = json.loads(self._status.read_bytes())
         except (OSError, ValueError, RecursionError):
             return None
-        return members if isinstance(members, dict) and self._running() else None
+        return (
+            members if isinstance(members, dict) and (self.running() or self._published_by_another(members)) else None
+        )
 
-    def _running(self) -> bool:
+    def _published_by_another(self, members: Mapping[str, Any]) -> bool:
+        """For those who may not look at the lock: whether the process that published still runs."""
+        pid = members.get("pid")
+        return not os.access(self.folder, os.X_OK) and type(pid) is int and Path(f"/proc/{pid}").exists()
+
+    def running(self) -> bool:
         """Whether an agent holds the lock."""
         try:
             with (self.folder / "lock").open("rb") as lock:
@@ -134,9 +146,9 @@ class State:
             finally:
                 self._status.unlink(missing_ok=True)
 
-    def _replace(self, file: Path, content: bytes, *, durable: bool = True) -> None:
+    def _replace(self, file: Path, content: bytes, *, durable: bool = True, mode: int = 0o600) -> None:
         fresh = file.with_name(file.name + ".new")
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as opened:
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode), "wb") as opened:
             opened.write(content)
             opened.flush()
             if durable:

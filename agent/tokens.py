@@ -9,6 +9,7 @@ import base64
 import hashlib
 import time
 from collections.abc import Mapping
+from http.client import HTTPMessage
 from typing import Any, Final
 
 from agent import answers, wire
@@ -66,7 +67,7 @@ class Tokens:
         ath = base64.urlsafe_b64encode(hashlib.sha256(self._access.encode()).digest()).rstrip(b"=").decode()
         return {"authorization": f"DPoP {self._access}", "dpop": self._proof(method, path, {"ath": ath})}
 
-    def remember(self, headers: Mapping[str, str]) -> None:
+    def remember(self, headers: Mapping[str, str] | HTTPMessage) -> None:
         """Take the nonce from an answer that has one."""
         self.nonce = answers.printable(headers.get("dpop-nonce", self.nonce)[:128])
 

@@ -1,4 +1,4 @@
-"""Our end of WireGuard: brought up from a TunnelConfig, taken down with everything that it added to the machine.
+"""Our end of WireGuard: brought up from a TunnelConfig, taken down again. What protects it is the footprint's.
 
 The kernel's WireGuard where it is present, else `sallyport-tunnel`, else wireguard-go. Knows no session and no policy.
 """
@@ -14,14 +14,16 @@ import socket
 import subprocess
 import sys
 import time
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from agent import uapi
+from agent import host, uapi
 from agent.errors import AgentError
+from agent.footprint import Footprint
+from agent.guard import INTERFACE_NAME, MARK
 from agent.wire import TunnelConfig
 
 BACKENDS: Final = ("kernel", "sallyport-tunnel", "wireguard-go")
@@ -29,8 +31,6 @@ INTERFACE: Final = "sallyport"
 DIES_WITH_US: Final = ("setpriv", "--pdeathsig", "TERM", "--")
 """A killed agent leaves no tunnel behind (util-linux; the program keeps its process id)."""
 START_WITHIN: Final = 10.0
-HANDSHAKE_FRESH: Final = 180
-"""Seconds after which a key is not used any more (WireGuard paper, REJECT_AFTER_TIME)."""
 
 
 class Backend(Protocol):
@@ -59,24 +59,14 @@ class Kernel:
     def start(self, interface: str) -> None:
         if shutil.which("wg") is None:
             raise AgentError("the kernel's WireGuard needs wg(8): install wireguard-tools")
-        _ip("link", "add", interface, "type", "wireguard")
+        host.run("ip", "link", "add", interface, "type", "wireguard")
         self._interface = interface
 
     def configure(self, interface: str, private_key: bytes, config: TunnelConfig, endpoint: str) -> None:
         peer = ["peer", config.public_key, "endpoint", endpoint, "allowed-ips", ",".join(config.routes)]
-        command = [
-            "wg",
-            "set",
-            interface,
-            "private-key",
-            "/dev/stdin",
-            *peer,
-            "persistent-keepalive",
-            str(config.keepalive),
-        ]
-        done = subprocess.run(command, input=base64.b64encode(private_key), capture_output=True, check=False)
-        if done.returncode:
-            raise AgentError(f"wg set {interface}: {done.stderr.decode(errors='replace').strip()}")
+        ours = ["fwmark", hex(MARK), "private-key", "/dev/stdin"]
+        keepalive = ["persistent-keepalive", str(config.keepalive)]
+        host.run("wg", "set", interface, *ours, *peer, *keepalive, text=base64.b64encode(private_key).decode())
 
     def peer(self, interface: str) -> uapi.PeerState | None:
         try:
@@ -87,7 +77,7 @@ class Kernel:
 
     def stop(self) -> None:
         with contextlib.suppress(AgentError):
-            _ip("link", "delete", self._interface)
+            host.run("ip", "link", "delete", self._interface)
 
 
 class Userspace:
@@ -115,7 +105,7 @@ class Userspace:
             time.sleep(0.01)
 
     def configure(self, interface: str, private_key: bytes, config: TunnelConfig, endpoint: str) -> None:
-        uapi.ask(interface, uapi.configuration(private_key, config, endpoint))
+        uapi.ask(interface, uapi.configuration(private_key, config, endpoint, fwmark=MARK))
 
     def peer(self, interface: str) -> uapi.PeerState | None:
         return uapi.peer_state(uapi.ask(interface, "get=1\n\n"))
@@ -135,13 +125,19 @@ class Userspace:
 class Tunnel:
     """One interface, up from `up` to `down`. The private key lives in memory and nowhere else."""
 
-    def __init__(self, interface: str, backend: str | None) -> None:
+    def __init__(self, interface: str, backend: str | None, footprint: Footprint) -> None:
         """`backend` is one of BACKENDS, None takes the first that works."""
+        if not INTERFACE_NAME.fullmatch(interface):
+            raise AgentError(f"--interface {interface!r} must be 1 to 15 letters, digits, dots, _ or -")
         self.interface = interface
+        self.footprint = footprint
         self._choices = backends() if backend is None else [b for b in backends() if b.name == backend]
         if not self._choices:
             raise AgentError(f"{backend or 'no WireGuard'} is not installed; install one of {', '.join(BACKENDS)}")
         self._backend: Backend | None = None
+        self.routes: tuple[str, ...] = ()
+        """What is sent into the tunnel now."""
+        self.dns: tuple[str, ...] = ()
         self._private_key = X25519PrivateKey.generate()
 
     @property
@@ -155,13 +151,19 @@ class Tunnel:
         return self._private_key.public_key().public_bytes_raw()
 
     def up(self, config: TunnelConfig) -> None:
-        """Bring the interface up, or give the one that is up new keys. Raises AgentError, and then nothing is left."""
+        """Bring the interface up, or give the one that is up new keys.
+
+        Raises AgentError, and then there is no interface; what belongs into the tunnel is blocked.
+        """
         endpoint = _resolved(config.endpoint)
         try:
+            self.footprint.enter(config, self.interface)
             if self._backend is None:
                 self._backend = self._started()
             self._backend.configure(self.interface, self._private_key.private_bytes_raw(), config, endpoint)
             self._address(config)
+            self.footprint.route(config, self.interface, self._backend.name)
+            self.routes, self.dns = config.routes, config.dns
         except BaseException:
             self.down()
             raise
@@ -178,13 +180,10 @@ class Tunnel:
         raise AgentError("no tunnel could be made: " + "; ".join(refusals))
 
     def _address(self, config: TunnelConfig) -> None:
-        _ip("address", "flush", "dev", self.interface, "scope", "global")
+        host.run("ip", "address", "flush", "dev", self.interface, "scope", "global")
         for address in config.addresses:
-            _ip("address", "replace", address, "dev", self.interface)
-        _ip("link", "set", self.interface, "mtu", str(config.mtu), "up")
-        for route in config.routes:
-            family = "-6" if ip_network(route).version == 6 else "-4"
-            _ip(family, "route", "replace", route, "dev", self.interface)
+            host.run("ip", "address", "replace", address, "dev", self.interface)
+        host.run("ip", "link", "set", self.interface, "mtu", str(config.mtu), "up")
 
     def peer(self) -> uapi.PeerState | None:
         """What the tunnel says about the gateway; None when there is no tunnel."""
@@ -205,21 +204,25 @@ class Tunnel:
             return True
         return False
 
-    def down(self) -> None:
-        """Remove the interface; its addresses and routes go with it."""
+    def recover(self) -> None:
+        """Protect what an earlier agent protected."""
+        self.footprint.recover(self.interface)
+
+    def down(self, *, for_a_person: bool = False) -> None:
+        """Remove the interface; its addresses and routes go with it. What belongs into the tunnel is blocked."""
+        self._stop()
+        self.footprint.leave(for_a_person=for_a_person)
+
+    def end(self) -> None:
+        """Remove the interface and leave the machine as it was before. Raises AgentError."""
+        self._stop()
+        self.footprint.clear()
+
+    def _stop(self) -> None:
         if self._backend is not None:
             self._backend.stop()
             self._backend = None
-
-
-def peer_of(interface: str, backend: str | None) -> uapi.PeerState | None:
-    """What an interface that another process has up says about its peer; None when there is none."""
-    if backend == Kernel.name:
-        return Kernel().peer(interface)
-    try:
-        return uapi.peer_state(uapi.ask(interface, "get=1\n\n"))
-    except AgentError:
-        return None
+        self.routes = self.dns = ()
 
 
 def backends() -> list[Backend]:
@@ -259,12 +262,3 @@ def _resolved(endpoint: str) -> str:
         raise AgentError(f"the tunnel's endpoint {endpoint} cannot be found ({error})") from None
     address = str(found[0][4][0])
     return f"[{address}]:{port}" if ip_address(address.partition("%")[0]).version == 6 else f"{address}:{port}"
-
-
-def _ip(*arguments: str) -> None:
-    try:
-        done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        raise AgentError("ip(8) is missing: install iproute2") from None
-    if done.returncode:
-        raise AgentError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")

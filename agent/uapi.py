@@ -29,12 +29,13 @@ def socket_path(interface: str) -> Path:
     return DIRECTORY / f"{interface}.sock"
 
 
-def configuration(private_key: bytes, config: TunnelConfig, endpoint: str) -> str:
+def configuration(private_key: bytes, config: TunnelConfig, endpoint: str, *, fwmark: int) -> str:
     """The request that configures our end. `endpoint` is numeric: `host:port`, the host in brackets for IPv6."""
     peer = base64.b64decode(config.public_key, validate=True)
     lines = [
         "set=1",
         f"private_key={private_key.hex()}",
+        f"fwmark={fwmark}",
         "replace_peers=true",
         f"public_key={peer.hex()}",
         f"endpoint={endpoint}",

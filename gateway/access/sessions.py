@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 from sqlmodel import Session, col, select
 
+from agent import wire
 from agent.wire import Fact
 from gateway.access import audit, breaker, devices, history, names, signals, verdicts
 from gateway.access.addresses import release
@@ -135,7 +136,8 @@ def report(
 ) -> Accepted:
     """Judge a report and renew the lease.
 
-    Raises Conflict when it does not come in turn, and Forked when the device has a double.
+    Raises Conflict when it does not come in turn or names facts that this session has not sent, and Forked when the
+    device has a double.
     """
     said = report.report
     row, session = devices.enrolled(db, device), _of(db, said.session, device)
@@ -145,11 +147,12 @@ def report(
     expected = session.sequence if turn is Turn.AGAIN else session.sequence + 1
     if watched and said.sequence != expected:
         raise Conflict("report-out-of-order", f"the next report has the sequence {expected}, not {said.sequence}")
+    facts = said.facts if said.unchanged is None else _unchanged(db, session, said.unchanged)
     policy = ruling(rules).of(device, session.groups)
     session.sequence = expected
     session.lease_until = min(now + policy.session.lease, session.expires_at)
     session.address, session.country = place.address, place.country
-    posture = Posture(said.facts, datetime.fromtimestamp(said.issued_at, UTC), now)
+    posture = Posture(facts, datetime.fromtimestamp(said.issued_at, UTC), now)
     changed = _keep_posture(db, session, posture)
     judge(db, rules, session, posture, now=now, changed=changed)
     return Accepted(session, nonce, session.ended_at is not None or _reach(session) != known)
@@ -423,6 +426,17 @@ def _due(session: tables.Session, policy: Policy) -> datetime:
     limit = policy.idle(Subject(session.user, frozenset(session.groups), session.device))
     instants = [session.lease_until, session.expires_at, session.active_at + limit]
     return min([*instants, session.valid_until] if session.valid_until else instants)
+
+
+def _unchanged(db: Session, session: tables.Session, digest: str) -> dict[str, Fact]:
+    """The facts that a heartbeat means: those of this session's report before, and no others."""
+    row = db.get(tables.Posture, session.device)
+    if row is None or row.session != session.id or wire.digest(row.facts) != digest:
+        raise Conflict(
+            "facts-unknown",
+            "send the facts themselves: those that were named are not the ones before",
+        )
+    return {name: Fact.from_json(fact) for name, fact in row.facts.items()}
 
 
 def _keep_posture(db: Session, session: tables.Session, posture: Posture) -> tables.Members:

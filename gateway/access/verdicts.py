@@ -51,6 +51,7 @@ def verdict(session: tables.Session, *, now: datetime, lease: timedelta) -> dict
         "heartbeat_ms": _milliseconds(lease) // 3,
         "valid_until": session.valid_until.timestamp() if session.valid_until else None,
         "policy_version": session.policy_version,
+        "expires_at": session.expires_at.timestamp(),
         "step_up": session.step_up,
         "trace": session.trace,
     }

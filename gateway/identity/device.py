@@ -6,6 +6,7 @@ enrolled, a `jti` was seen before or a report comes in turn is not known here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,7 @@ from gateway.identity.kinds import BODIES, ENROLMENT, ES256, REDEMPTION, REPORT,
 from gateway.identity.verify import FindKey, Verified, verify
 
 MOST_FACTS = 256
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 SIGNED = Expected(issuer="", audience="", algorithms=ES256)
 """A body names neither issuer nor audience: its key is the one and its type the other."""
 
@@ -102,12 +104,18 @@ def _report(verified: Verified) -> wire.PostureReport:
     sequence = claims.get("seq")
     if isinstance(sequence, bool) or not isinstance(sequence, int) or sequence < 1:
         _malformed("seq", "an integer from 1")
+    unchanged = claims.get("unchanged")
+    if unchanged is not None and (
+        "facts" in claims or not isinstance(unchanged, str) or not _DIGEST.fullmatch(unchanged)
+    ):
+        _malformed("unchanged", "the SHA-256 of the facts before, in hexadecimal, in place of facts")
     return wire.PostureReport(
         session=_short_text(claims.get("session"), "session"),
         sequence=sequence,
         nonce=_short_text(claims.get("nonce"), "nonce"),
         issued_at=_instant(claims.get("iat"), "iat"),
-        facts=_facts(claims.get("facts")),
+        facts=_facts(claims.get("facts")) if unchanged is None else {},
+        unchanged=unchanged,
     )
 
 

@@ -38,6 +38,7 @@ class Metadata:
     iss_in_response: bool
     par_endpoint: str | None = None
     dpop_algorithms: frozenset[str] | None = None
+    end_session_endpoint: str | None = None
 
     @classmethod
     def read(cls, members: Mapping[str, Any], issuer: str) -> Metadata:
@@ -61,6 +62,7 @@ class Metadata:
             dpop_algorithms=texts(members, "dpop_signing_alg_values_supported", "")
             if "dpop_signing_alg_values_supported" in members
             else None,
+            end_session_endpoint=optional_endpoint(members, "end_session_endpoint", issuer),
         )
 
 

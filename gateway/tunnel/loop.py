@@ -17,9 +17,9 @@ from types import FrameType
 
 from gateway.packet.drop import Drop
 from gateway.packet.offload import Parts
-from gateway.tunnel.addresses import Addresses
 from gateway.tunnel.control import Client, ControlSocket
 from gateway.tunnel.opener import Here, Opener
+from gateway.tunnel.surroundings import Surroundings
 from gateway.tunnel.tun import FRAME, Tun
 from gateway.tunnel.udp import TRAIN, UdpSockets
 from gateway.wireguard.config import InterfaceConfig, InterfaceStatus
@@ -86,14 +86,16 @@ class Pump:
         self._watch(tun.fileno(), self._read_tun)
         self._watch(control.sock.fileno(), self._accept)
         self._watch_udp()
-        self._addresses = _addresses(tun.name)
-        if self._addresses is not None:
-            self._watch(self._addresses.sock.fileno(), self._guard)
+        self._surroundings = _surroundings(tun)
+        if self._surroundings is not None:
+            self._watch(self._surroundings.sock.fileno(), self._look_around)
         self._drops_told: dict[bytes, int] = {}
 
-    def _guard(self, _events: int) -> None:
-        if self._addresses is not None and self._addresses.read():
-            self._interface.guard(self._addresses.guarded())
+    def _look_around(self, _events: int) -> None:
+        assert self._surroundings is not None
+        self._surroundings.read()
+        self._interface.guard(self._surroundings.guarded())
+        self._interface.set_offload(mtu=self._surroundings.mtu, udp=self._tun.udp_offload)
 
     def _watch(self, descriptor: int, ready: Callable[[int], None]) -> None:
         self._ready[descriptor] = ready
@@ -182,7 +184,7 @@ class Pump:
                 break
             if size is None:
                 break
-            self._write(self._interface.send(view[:size], now=self._now))
+            self._write(self._interface.send(view[:size], now=boottime()))  # we may have been stopped meanwhile
             if not turn or self._interface.queued >= PACKED:  # somebody may be waiting for the first
                 self._flush()
                 if self._waiting:
@@ -200,7 +202,7 @@ class Pump:
 
     def _read_udp(self, sock: socket.socket) -> None:
         for train, segment, source in self._udp.gather(sock, memoryview(self._trains), self._burst):
-            self._write(self._interface.receive(train, segment, source, now=self._now))
+            self._write(self._interface.receive(train, segment, source, now=boottime()))
         self._flush()
 
     def _write(self, frames: list[Parts]) -> None:
@@ -267,7 +269,7 @@ class Pump:
         if config.listen_port is not None and config.listen_port != self._udp.port:
             self._rebind(config.listen_port)
         if config.fwmark is not None:
-            self._udp.mark(config.fwmark)
+            self.opener.mark(self._udp.sockets, config.fwmark)  # they may have been opened before the deputy was there
             self._fwmark = config.fwmark
         self._interface.configure(config, now=boottime())
 
@@ -289,19 +291,19 @@ class Pump:
         for client in self._clients.values():
             client.sock.close()
         self._udp.close()
-        if self._addresses is not None:
-            self._addresses.close()
+        if self._surroundings is not None:
+            self._surroundings.close()
         self._timestamps.close()
         self._poll.close()
         self._control.close()
         self._tun.close()
 
 
-def _addresses(interface: str) -> Addresses | None:
+def _surroundings(tun: Tun) -> Surroundings | None:
     try:
-        return Addresses(interface)
+        return Surroundings(tun.name, tun.mtu)
     except OSError as error:
-        print(f"the host's addresses are not known, a permit may mean them: {error.strerror}", file=sys.stderr)
+        print(f"the host's addresses are not known, a wide permit means them: {error.strerror}", file=sys.stderr)
         return None
 
 

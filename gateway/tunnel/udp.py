@@ -26,8 +26,7 @@ class UdpSockets:
     def __init__(self, port: int = 0, fwmark: int = 0, opener: Opener | None = None) -> None:
         """Bind; port 0 takes a free one. Raises OSError, for example EADDRINUSE."""
         self._segmentation = True
-        self._opener = opener or Here()
-        self.sockets = self._opener.open(port, fwmark)
+        self.sockets = (opener or Here()).open(port, fwmark)
 
     @property
     def dropped(self) -> int:
@@ -37,10 +36,6 @@ class UdpSockets:
     @property
     def port(self) -> int:
         return int(self.sockets[0].getsockname()[1])
-
-    def mark(self, fwmark: int) -> None:
-        """Set SO_MARK of what is sent, for policy routing; 0 takes it away."""
-        self._opener.mark(self.sockets, fwmark)
 
     def gather(self, sock: socket.socket, buffer: memoryview, times: int) -> list[tuple[memoryview, int, Endpoint]]:
         """Read up to `times` trains, each with the size of its datagrams and where it came from.

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from agent import wire
-from gateway.access import audit, credentials, custody, devices, enrolment, enrolment_keys, sessions
+from gateway.access import audit, credentials, custody, devices, enrolment, enrolment_keys, sessions, step_up
 from gateway.access.audit import Event
 from gateway.access.sessions import EndReason
 from gateway.access.verdicts import remaining_ms, verdict
@@ -31,6 +31,7 @@ def begin_enrolment(gateway: Deployment, _request: Request, body: bytes) -> Resp
     with writing(gateway.engine) as db:
         devices.spend(db, verified.device, verified.claims.get("jti"), now=now)
         begun = enrolment.begin(db, verified, now=now, entropy=gateway.entropy)
+        begun.demand = step_up.demanded(db, gateway.in_force.policy, verified)
     return answer_json(
         {
             "enrolment": begun.id,
@@ -63,7 +64,11 @@ def confirm_enrolment(gateway: Deployment, request: Request, body: bytes) -> Res
             now=now,
             entropy=gateway.entropy,
         )
-        return _enrolled(db, login)
+        renewed = sessions.renew(db, gateway.in_force, login, now=now)
+        answer = _enrolled(db, login)
+    if renewed is not None:
+        gateway.follow([renewed.id], now=now)
+    return answer
 
 
 def redeem(gateway: Deployment, _request: Request, body: bytes) -> Response:

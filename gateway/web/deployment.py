@@ -20,7 +20,8 @@ from gateway.access.names import Lookup
 from gateway.access.place import Map, Place
 from gateway.access.policies import Applied
 from gateway.errors import TunnelError
-from gateway.identity.oidc import RelyingParty
+from gateway.identity import sealing
+from gateway.identity.providers import Providers
 from gateway.identity.tokens import Mint
 from gateway.policy.policy import Policy
 from gateway.policy.stage import Budget, InForce
@@ -28,19 +29,21 @@ from gateway.store import tables
 from gateway.web.clock import Clock
 from gateway.web.notices import Notices
 
+PROVIDER_TOKEN = b"sallyport provider token 1"
+
 log = structlog.get_logger()
 
 
 class ProviderCheck:
-    """True for good once the provider was reached: later it may fail without any live session noticing."""
+    """True for good once a provider was reached: later it may fail without any live session noticing."""
 
-    def __init__(self, provider: RelyingParty) -> None:
-        self._provider = provider
+    def __init__(self, providers: Providers) -> None:
+        self._providers = providers
         self._reached = False
 
     def reached(self) -> bool:
-        """Say whether the provider has been reached since the start. May ask it, at most every 10 s."""
-        self._reached = self._reached or self._provider.reachable()
+        """Say whether a provider has been reached since the start. May ask it, at most every 10 s."""
+        self._reached = self._reached or self._providers.reachable()
         return self._reached
 
 
@@ -54,7 +57,7 @@ class Deployment:
     management: Management
     engine: Engine
     policy: Policy
-    provider: RelyingParty
+    providers: Providers
     provider_check: ProviderCheck
     enforcement: Enforcement
     tunnel_end: TunnelEnd
@@ -69,6 +72,14 @@ class Deployment:
     notices: Notices = field(default_factory=Notices)
     lookup: Lookup | None = None
     map: Map = field(default_factory=Map)
+
+    def seal(self, secret: str) -> str:
+        """Seal a token of the provider, to be kept in the database."""
+        return sealing.seal(secret.encode(), self.cookie_key, PROVIDER_TOKEN, entropy=self.entropy)
+
+    def unseal(self, sealed: str) -> str:
+        """Give back what `seal` took. Raises ValueError."""
+        return sealing.unseal(sealed, self.cookie_key, PROVIDER_TOKEN).decode()
 
     @property
     def in_force(self) -> InForce:

@@ -17,10 +17,11 @@ FORM = "application/x-www-form-urlencoded"
 MOST_FIELDS = 16
 
 
-def backchannel_logout(gateway: Deployment, _request: Request, body: bytes) -> Response:
+def backchannel_logout(gateway: Deployment, request: Request, body: bytes) -> Response:
     """End what lives by a login. A token that does not hold changes nothing and leaves no row."""
     now = gateway.clock.now()
-    verified = gateway.provider.logout(_token(body), now=now)
+    provider = gateway.providers.named(request.path_params.get("provider", ""))
+    verified = provider.party.logout(_token(body), now=now)
     with writing(gateway.engine) as db:
         ended = logout.accept(db, verified, now=now)
     if ended:
@@ -40,8 +41,7 @@ def _token(body: bytes) -> str:
     return tokens[0]
 
 
-OPERATIONS = (
-    Operation(
-        "POST", "/backchannel-logout", "Log out at the provider", Proof.PROVIDER, 200, backchannel_logout, body=FORM
-    ),
+OPERATIONS = tuple(
+    Operation("POST", path, "Log out at the provider", Proof.PROVIDER, 200, backchannel_logout, body=FORM)
+    for path in ("/backchannel-logout", "/backchannel-logout/{provider}")
 )

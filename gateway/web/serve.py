@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
-from urllib.parse import urlsplit
 
 import structlog
 import uvicorn
@@ -36,12 +35,13 @@ from gateway.identity.client_key import ClientKey
 from gateway.identity.http import Egress
 from gateway.identity.oidc import RelyingParty
 from gateway.identity.possession import Prover
+from gateway.identity.providers import Provider, Providers, Registration, read
 from gateway.identity.tokens import Mint
 from gateway.identity.transmitter import Transmitter
 from gateway.policy.load import load_policy, texts
 from gateway.policy.policy import Policy
 from gateway.policy.stage import Budget
-from gateway.settings import LOOPBACK, Settings
+from gateway.settings import Settings
 from gateway.store.engine import open_engine, writing
 from gateway.store.migrate import upgrade
 from gateway.web import certificate, state
@@ -80,13 +80,15 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
     """Put a gateway together: database, keys, policy, provider, tunnel. Nothing is contacted yet but the database."""
     engine = open_engine(settings.database_url)
     upgrade(engine)
-    provider = _provider(settings, issuer)
+    providers = _providers(settings, issuer)
     end = TunnelEnd(
         private_key=state.clamped(state.kept_key(settings.state_dir / "tunnel.key", os.urandom)),
         listen_port=settings.tunnel_endpoint[1],
         endpoint=_host_port(*settings.tunnel_endpoint),
         pool=Pool(settings.tunnel_addresses),
         mtu=settings.tunnel_mtu,
+        dns=settings.tunnel_dns,
+        domains=settings.tunnel_domains,
     )
     tunnel = UapiTunnel(SOCKETS / f"{settings.tunnel_interface}.sock")
     cookie_key = state.kept_key(settings.state_dir / "cookie.key", os.urandom)
@@ -95,8 +97,8 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
         management=_management(settings, policy),
         engine=engine,
         policy=policy,
-        provider=provider,
-        provider_check=ProviderCheck(provider),
+        providers=providers,
+        provider_check=ProviderCheck(providers),
         enforcement=Enforcement(engine, tunnel, end.private_key, end.listen_port),
         tunnel_end=end,
         cookie_key=cookie_key,
@@ -142,20 +144,38 @@ def _receiver(settings: Settings, engine: Engine, key: bytes) -> Receiver | None
     )
 
 
-def _provider(settings: Settings, issuer: str) -> RelyingParty:
-    host = urlsplit(issuer).hostname
-    prover = None
-    if settings.oidc_profile == "fapi2":
-        prover = Prover(ClientKey(state.kept_key(settings.state_dir / "client.key", os.urandom)), os.urandom)
-    return RelyingParty(
+def _providers(settings: Settings, issuer: str) -> Providers:
+    if settings.providers_file is not None:
+        return Providers(tuple(_provider(settings, one) for one in read(settings.providers_file)))
+    alone = Registration(
+        name="",
         issuer=issuer,
+        label="",
         client_id=settings.oidc_client_id,
         client_secret=settings.oidc_client_secret,
-        redirect_uri=f"{settings.public_url}/callback",
         groups_claim=settings.oidc_groups_claim,
-        http=Egress(allow_loopback=host in LOOPBACK, private_host=host),
-        prover=prover,
+        profile=settings.oidc_profile,
+        administrators=True,
     )
+    return Providers((_provider(settings, alone),))
+
+
+def _provider(settings: Settings, registration: Registration) -> Provider:
+    prover = None
+    if registration.profile == "fapi2":
+        prover = Prover(ClientKey(state.kept_key(settings.state_dir / "client.key", os.urandom)), os.urandom)
+    party = RelyingParty(
+        issuer=registration.issuer,
+        client_id=registration.client_id,
+        client_secret=registration.client_secret,
+        redirect_uri=f"{settings.public_url}/callback{registration.name and '/'}{registration.name}",
+        groups_claim=registration.groups_claim,
+        http=Egress.for_issuer(registration.issuer),
+        prover=prover,
+        name=registration.name,
+        groups_prefix=registration.groups_prefix,
+    )
+    return Provider(party, registration.label, frozenset(registration.domains), registration.administrators)
 
 
 def _tls(settings: Settings, *, self_signed: bool, now: datetime) -> ssl.SSLContext:
@@ -199,7 +219,7 @@ def _configuration(gateway: Deployment, tls: ssl.SSLContext) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         limit_concurrency=2_000,
-        timeout_keep_alive=15,
+        timeout_keep_alive=75,  # an agent's heartbeat comes every 20 s: it finds its connection still open
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
 

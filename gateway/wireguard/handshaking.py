@@ -15,7 +15,7 @@ from gateway.wireguard.keypair import Keypair
 from gateway.wireguard.messages import CookieReply, Initiation, Response
 from gateway.wireguard.noise import HandshakeError, TransportKeys
 from gateway.wireguard.peer import Peer
-from gateway.wireguard.ratelimit import HandshakeLimiter, Load
+from gateway.wireguard.ratelimit import Acquaintances, HandshakeLimiter, Load
 from gateway.wireguard.spec import HANDSHAKE_INTERVAL, REKEY_TIMEOUT, TIMESTAMP_GRAIN
 from gateway.wireguard.state import Slot, State
 from gateway.wireguard.timers import MAX_ATTEMPTS
@@ -39,6 +39,7 @@ class Handshaking:
         self._checker: CookieChecker | None = None
         self._limiter = HandshakeLimiter()
         self._load = Load()
+        self._acquaintances = Acquaintances()
 
     def key_changed(self) -> None:
         key = self._state.key
@@ -222,7 +223,7 @@ class Handshaking:
         if not self._load.arrived(now=now):
             return True
         address, port = source_bytes(source)
-        if not checker.mac2_holds(datagram, address + port, now=now):
+        if not checker.mac2_holds(datagram, address + port, now=now) and not self._is_known(address, now=now):
             sender = int.from_bytes(datagram[4:8], "little")
             reply = checker.reply(datagram, address + port, sender, now=now)
             state.outbox.put(source, reply, len(reply))
@@ -232,6 +233,13 @@ class Handshaking:
             state.drop(Drop.HANDSHAKE_RATE)
             return False
         return True
+
+    def _is_known(self, address: bytes, *, now: float) -> bool:
+        """Say whether a session was authenticated from there. Its client need not wait 5 seconds to send its cookie."""
+        if self._acquaintances.stale(now=now):
+            peers = (each for each in self._state.peers.values() if each.endpoint is not None and each.last_handshake)
+            self._acquaintances.renew({source_bytes(each.endpoint)[0] for each in peers if each.endpoint}, now=now)
+        return self._acquaintances.allow(address)
 
     def _send(self, peer: Peer, endpoint: Endpoint, message: bytes, *, now: float) -> None:
         datagram = peer.jar.sign(message, now=now)

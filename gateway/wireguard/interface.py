@@ -51,6 +51,7 @@ class Interface:
         self._transport = Transport(self._state, self._handshaking)
         self._listen_port = 0
         self._fwmark = 0
+        self._guarded: frozenset[Network] = frozenset()
         inheritance.die_on_fork(self)
 
     @property
@@ -65,8 +66,10 @@ class Interface:
 
     def guard(self, networks: Iterable[Network]) -> None:
         """Say which addresses a wide permit does not mean: the host's own, and the pool that the peers are in."""
-        state = self._state
-        state.guard = Guard(networks)
+        state, guarded = self._state, frozenset(networks)
+        if guarded == self._guarded:
+            return
+        self._guarded, state.guard = guarded, Guard(guarded)
         for peer in state.peers.values():
             peer.guard(state.guard)
 
@@ -98,6 +101,7 @@ class Interface:
         self._handshaking.key_changed()
         for peer in list(state.peers.values()):
             state.forget_keys(peer)
+            peer.initiated_at = float("-inf")  # the next packet may shake hands with the new key at once
             if state.key is not None and peer.public_key == state.key.public:
                 state.remove_peer(peer)
             else:

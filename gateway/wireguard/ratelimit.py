@@ -32,6 +32,35 @@ class HandshakeLimiter:
         self._buckets = {source: entry for source, entry in self._buckets.items() if now - entry[1] < full}
 
 
+class Acquaintances:
+    """Addresses of live sessions, which are served without a cookie under load: PER_SECOND of them all together.
+
+    Who spoofs one of them spends that share at most; 50 handshakes are a twentieth of what a core answers in a second.
+    """
+
+    PER_SECOND = 50.0
+    RENEWED = 1.0
+    """Seconds between two looks at all peers."""
+
+    def __init__(self) -> None:
+        self._addresses: set[bytes] = set()
+        self._renewed_at = float("-inf")
+        self._tokens = self.PER_SECOND
+
+    def stale(self, *, now: float) -> bool:
+        return now - self._renewed_at >= self.RENEWED
+
+    def renew(self, addresses: set[bytes], *, now: float) -> None:
+        self._addresses, self._renewed_at, self._tokens = addresses, now, self.PER_SECOND
+
+    def allow(self, address: bytes) -> bool:
+        """Take one of this second's share, if the address is known."""
+        if address not in self._addresses or self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
+
+
 class AnswerLimiter:
     """A token bucket for answers to refused packets of one peer, so that a refusal never costs more than it saves."""
 

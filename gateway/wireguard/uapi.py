@@ -236,7 +236,8 @@ def parse_get(lines: Iterable[str]) -> InterfaceStatus:
     for key, value in _pairs(lines):
         if key == "errno":
             if value != "0":
-                raise UapiError(f"the tunnel answered errno {value}", int(value))
+                number = int(value) if re.fullmatch(r"[0-9]{1,9}", value) else errno.EPROTO
+                raise UapiError(f"the tunnel answered errno {value[:80]}", number)
         elif key == "public_key":
             peers.append({"public_key": _key(value), "drops": {}})
         else:
@@ -253,6 +254,9 @@ def _status_value(into: dict[str, Any], key: str, value: str, *, of_peer: bool) 
     try:
         if key.startswith("drop_"):
             into["drops"][Drop(key.removeprefix("drop_"))] = int(value)
+        elif not of_peer:
+            if key in _INTERFACE and key != "replace_peers":
+                into[key] = _INTERFACE[key](value)
         elif key in ("last_handshake_time_sec", "last_handshake_time_nsec"):
             seconds = int(value) * (1.0 if key.endswith("_sec") else 1e-9)
             into["last_handshake"] = into.get("last_handshake", 0.0) + seconds
@@ -262,7 +266,7 @@ def _status_value(into: dict[str, Any], key: str, value: str, *, of_peer: bool) 
             into["permits"] = []
         elif key in ("allowed_ip", "permit"):
             into.setdefault(key + "s", []).append(_PEER[key](value))
-        elif key in (readers := _PEER if of_peer else _INTERFACE):
-            into[_FIELD.get(key, key)] = readers[key](value)
+        elif key in _PEER and _PEER[key] is not _true:
+            into[_FIELD.get(key, key)] = _PEER[key](value)
     except ValueError as error:
         raise UapiError(f"the tunnel answered {key}={value[:80]}: {error}") from None

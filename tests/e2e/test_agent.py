@@ -149,7 +149,7 @@ def test_without_an_agent_the_status_says_so(laptop: Laptop) -> None:
     done = laptop.call("status")
     assert done.returncode == 1
     assert "not running" in done.stdout
-    assert laptop.status() == {"state": "stopped"}
+    assert laptop.status() == {"state": "stopped", "connected": False}
 
 
 def test_a_backend_that_does_not_exist_is_one_clear_error(laptop: Laptop) -> None:
@@ -204,7 +204,7 @@ def test_sigterm_leaves_the_session_and_removes_the_interface(laptop: Laptop, ad
     ended = [row for row in administrator.audit() if row["event"] == "session.ended" and session in json.dumps(row)]
     assert len(ended) == 1
     assert "left" in json.dumps(ended[0])
-    assert laptop.status() == {"state": "stopped"}
+    assert laptop.status() == {"state": "stopped", "connected": False}
     assert not any("Traceback" in line for line in agent.lines)
 
 
@@ -213,7 +213,7 @@ def test_a_killed_agent_leaves_no_interface_and_no_boast_and_a_new_one_starts(la
     agent = reached(laptop, "--backend", backend)
     agent.kill()
     agent.end()
-    assert laptop.status() == {"state": "stopped"}
+    assert laptop.status() == {"state": "stopped", "connected": False}
     eventually(laptop.clean, "the end of the interface")
     reached(laptop, "--backend", backend)
 
@@ -237,10 +237,12 @@ def test_a_tunnel_that_dies_under_a_running_agent_is_not_connected_until_there_i
         ["ps", "--ppid", str(agent.pid), "-o", "pid="], capture_output=True, text=True, check=True
     ).stdout.split()
     assert len(children) == 1
+    agent.signal(signal.SIGSTOP)  # it would have a new one before anybody could look
     os.kill(int(children[0]), signal.SIGKILL)
     eventually(laptop.clean, "the end of the interface")
     said = laptop.status()
     assert said["connected"] is False
+    agent.signal(signal.SIGCONT)
     agent.wait_for("the tunnel is gone", timeout=WITHIN)
     laptop.arrives()
     eventually(lambda: laptop.status()["connected"], "connected")

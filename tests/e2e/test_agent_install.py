@@ -1,4 +1,4 @@
-"""The agent alone, installed as somebody installs it: the wheel and three packages with what these need."""
+"""The agent alone, installed as somebody installs it: the wheel and one package with what it needs."""
 
 from __future__ import annotations
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from agent.collect.linux import firewall
-from agent.watch import Watch, Watches
+from agent.watch import Watch, Watches, dbus
+from agent.watch.dbus import BusWatch
 from agent.watch.files import FileWatch
-from agent.watch.netfilter import FirewallWatch
+from agent.watch.netlink import DiskWatch, FirewallWatch, NetworkWatch
 from agent.watch.process import ProcessWatch
 from gateway.demo import namespaces
 from gateway.demo.namespaces import Host
@@ -188,7 +189,7 @@ def test_the_agents_watches_tell_which_collectors_to_ask(host: Host, tmp_path: P
     try:
         with host.entered():
             watches = Watches([path], login=login)
-        assert watches.missing == []
+        assert [line for line in watches.missing if "bus" not in line] == []
         assert heard(watches, QUIET) == set()
         Firewall(host, tmp_path).load()
         assert heard(watches) == {"firewall"}
@@ -256,3 +257,129 @@ def drained(watches: Watches) -> None:
     """Take everything that has been told until now."""
     while heard(watches, QUIET):
         pass
+
+
+# links, addresses and routes; disks
+
+
+def test_links_addresses_and_routes_are_told(host: Host) -> None:
+    with host.entered():
+        watch = NetworkWatch()
+    try:
+        for change in (
+            ("link", "add", "w0", "type", "veth", "peer", "name", "w1"),
+            ("link", "set", "w0", "up"),
+            ("address", "add", "192.0.2.1/24", "dev", "w0"),
+            ("route", "add", "198.51.100.0/24", "via", "192.0.2.2"),
+            ("-6", "route", "add", "unreachable", "2001:db8::/32"),
+            ("link", "del", "w0"),
+        ):
+            host.ip(*change)
+            assert told(watch), change
+            while told(watch, QUIET):
+                pass
+    finally:
+        watch.close()
+
+
+def test_a_disk_that_comes_or_goes_is_told(tmp_path: Path) -> None:
+    watch = DiskWatch()
+    image = tmp_path / "disk"
+    image.write_bytes(bytes(1 << 20))
+    try:
+        device = subprocess.run(["losetup", "-f", "--show", image], capture_output=True, text=True, check=True).stdout
+        assert told(watch)
+        subprocess.run(["losetup", "-d", device.strip()], check=True)
+        assert told(watch)
+        assert watch.concerns == {"disk"}
+    finally:
+        watch.close()
+
+
+# the system bus
+
+
+class SystemBus:
+    """A real dbus-daemon, and somebody on it who may call himself systemd or logind."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "bus"
+        configuration = folder / "bus.conf"
+        configuration.write_text(
+            f"""<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" "x">
+            <busconfig><type>system</type><listen>unix:path={self.path}</listen><auth>EXTERNAL</auth>
+            <policy context="default"><allow send_destination="*"/><allow eavesdrop="false"/><allow own="*"/>
+            <allow user="*"/></policy></busconfig>"""
+        )
+        self._daemon = subprocess.Popen(["dbus-daemon", f"--config-file={configuration}", "--nofork"])
+        deadline = time.monotonic() + WITHIN
+        while not self.path.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        self._speaker = BusWatch(self.path)
+        for name in ("org.freedesktop.systemd1", "org.freedesktop.login1"):
+            destination, path, interface = dbus.BUS
+            named = {"path": path, "interface": interface, "member": "RequestName", "destination": destination}
+            self._speaker._socket.sendall(dbus.message(dbus.CALL, 7, arguments=(name, 4), **named))
+
+    def signal(self, path: str, interface: str, member: str, *texts: str) -> None:
+        self._speaker._socket.sendall(
+            dbus.message(dbus.SIGNAL, 99, path=path, interface=interface, member=member, arguments=texts)
+        )
+
+    def stop(self) -> None:
+        self._daemon.terminate()
+        self._daemon.wait()
+
+    def close(self) -> None:
+        self._speaker.close()
+        self.stop()
+
+
+@pytest.fixture
+def bus(tmp_path: Path) -> Iterator[SystemBus]:
+    made = SystemBus(tmp_path)
+    yield made
+    made.close()
+
+
+def test_services_and_screens_are_told_and_other_news_is_not(bus: SystemBus) -> None:
+    watch = BusWatch(bus.path)
+    try:
+        while told(watch, QUIET):
+            pass
+        removed = ("/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", "JobRemoved")
+        for unit, concerned in (("nftables.service", "firewall"), ("clamav-daemon.service", "antivirus")):
+            bus.signal(*removed, "", "", unit, "done")
+            assert told(watch)
+            assert watch.concerns == {concerned}
+        bus.signal(*removed, "", "", "cron.service", "done")
+        assert not told(watch, QUIET)
+        session = "/org/freedesktop/login1/session/_32"
+        bus.signal(session, "org.freedesktop.DBus.Properties", "PropertiesChanged", "org.freedesktop.login1.Session")
+        assert told(watch)
+        assert watch.concerns == {"screen"}
+    finally:
+        watch.close()
+
+
+def test_a_bus_that_goes_away_is_said_and_polled_instead(bus: SystemBus, tmp_path: Path) -> None:
+    watches = Watches([], login=tmp_path / "enrolment.json", bus=bus.path)
+    try:
+        assert watches.missing == []
+        bus.stop()
+        deadline = time.monotonic() + WITHIN
+        while not watches.missing and time.monotonic() < deadline:
+            watches.wait(0.1)
+        assert "every heartbeat looks instead" in watches.missing[0]
+        assert watches.polled >= {"antivirus", "firewall", "screen"}
+        assert watches.wait(QUIET) == frozenset(), "what is gone does not wake anybody"
+    finally:
+        watches.close()
+
+
+def test_a_machine_without_a_bus_is_polled(tmp_path: Path) -> None:
+    watches = Watches([], login=tmp_path / "enrolment.json", bus=tmp_path / "nowhere")
+    assert [line.partition(" (")[0] for line in watches.missing] == ["system bus"]
+    assert watches.polled == {"screen"}
+    watches.close()

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import pytest
 
 from tests.interop.ends import End, pair
+from tests.interop.programs import BUILT
 
+THEIRS = ["wireguard-go", *BUILT]
 REKEY_AFTER = 120
 """Seconds (WireGuard paper, section 6.1): the initiator begins a new handshake with the first packet after that."""
 
@@ -36,7 +38,9 @@ class Conversation:
 def conversations() -> Iterator[list[Conversation]]:
     with contextlib.ExitStack() as stack:
         found = []
-        for initiator, responder in (("sallyport", "wireguard-go"), ("wireguard-go", "sallyport")):
+        for initiator, responder in [
+            pair for theirs in THEIRS for pair in (("sallyport", theirs), (theirs, "sallyport"))
+        ]:
             one, other = stack.enter_context(pair(initiator, responder))
             one.ping(other, 4)
             command = one.host.command("ping", "-q", "-i", "0.2", "-w", "600", other.inner(4))

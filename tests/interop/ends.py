@@ -18,11 +18,12 @@ from pathlib import Path
 from gateway.demo import namespaces
 from gateway.demo.namespaces import Host
 from gateway.programs import Program
+from tests.interop import programs
 
 SOCKETS = Path("/var/run/wireguard")
 OURS = [str(Path(sys.executable).with_name("sallyport-tunnel"))]
 THEIRS = ["wireguard-go"]
-PROGRAMS = {"sallyport": OURS, "wireguard-go": THEIRS}
+PROGRAMS = {"sallyport": OURS, "wireguard-go": THEIRS, **programs.COMMANDS}
 PORT = 51820
 _numbers = itertools.count()
 
@@ -43,6 +44,7 @@ class End:
     interface: str
     program: str
     state: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="sallyport-state-")))
+    process: Program | None = None
     private_key: str = field(default_factory=lambda: wg("genkey").strip())
 
     @property
@@ -67,6 +69,7 @@ class End:
         stack.callback((SOCKETS / f"{self.interface}.sock").unlink, missing_ok=True)
         stack.callback(program.end)
         until((SOCKETS / f"{self.interface}.sock").exists, "the UAPI socket")
+        self.process = program
         return program
 
     def address(self) -> None:

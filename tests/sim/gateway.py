@@ -35,6 +35,7 @@ from gateway.identity.device_key import DeviceKey
 from gateway.identity.http import Egress
 from gateway.identity.oidc import RelyingParty, VerifiedLogin
 from gateway.identity.proof_rules import ath
+from gateway.identity.providers import Providers
 from gateway.identity.tokens import Mint
 from gateway.policy.load import loads
 from gateway.policy.policy import Policy
@@ -129,7 +130,8 @@ class World:
         """Have the gateway ask this provider from now on, and know nothing of it yet."""
         self.issuer = provider.issuer
         self.provider = LoginDesk(provider, **client).party
-        self.deployment = replace(self.deployment, provider=self.provider, provider_check=ProviderCheck(self.provider))
+        providers = Providers.of(self.provider)
+        self.deployment = replace(self.deployment, providers=providers, provider_check=ProviderCheck(providers))
         self.browser = self.new_browser()
 
     def deploy(self, policy: Policy) -> Deployment:
@@ -139,8 +141,8 @@ class World:
             management=self.management,
             engine=self.engine,
             policy=policy,
-            provider=self.provider,
-            provider_check=ProviderCheck(self.provider),
+            providers=Providers.of(self.provider),
+            provider_check=ProviderCheck(Providers.of(self.provider)),
             enforcement=Enforcement(
                 self.engine, UapiTunnel(self.tunnel.path), self.end.private_key, self.end.listen_port
             ),

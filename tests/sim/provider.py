@@ -269,6 +269,8 @@ class LoginDesk:
         client_secret: str | None = None,
         groups_claim: str = "groups",
         prover: Prover | None = None,
+        name: str = "",
+        groups_prefix: str = "",
     ) -> None:
         self.provider = provider
         self.party = RelyingParty(
@@ -279,6 +281,8 @@ class LoginDesk:
             groups_claim=groups_claim,
             http=Egress(allow_loopback=False, resolve=lambda _host, _port: [ADDRESS], wire=provider),
             prover=prover,
+            name=name,
+            groups_prefix=groups_prefix,
         )
         self._random = random.Random(1)
 

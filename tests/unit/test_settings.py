@@ -36,10 +36,13 @@ WRONG = {
     "TUNNEL_ENDPOINT": ["gateway.example.com", "gateway.example.com:0", "2001:db8::1"],
     "TUNNEL_ADDRESSES": ["100.96.0.1/16", "10.0.0.0/8,10.1.0.0/16", "100.96.0.0/30", "x", ","],
     "TUNNEL_MTU": ["1279", "65440", "-1", "x", "1420.0"],
+    "TUNNEL_DNS": ["dns.example.com", "10.20.0.53:53", ",", "10.20.0.0/24", "fe80::1%eth0", ",".join(["10.0.0.1"] * 9)],
+    "TUNNEL_DOMAINS": ["-x", "a b", "a..b", "é.example", "a" * 300],
     "TRANSFORMS": ["rust", "Python"],
     "SSF_ISSUER": ["http://events.example", "events.example"],
     "SSF_DELIVERY": ["Push", "both"],
     "OIDC_PROFILE": ["FAPI2", "fapi"],
+    "PROVIDERS_FILE": ["providers.toml", "/nowhere/providers.toml"],
     "DEVELOPMENT_PROVIDER": ["0.0.0.0:9400", "192.0.2.1:9400", "example.com:9400"],
 }
 

@@ -177,7 +177,42 @@ def test_nothing_that_a_terminal_obeys_gets_through() -> None:
 
 def test_a_proper_tunnel_is_read() -> None:
     config = answers.tunnel(TUNNEL)
-    assert config.to_json() == TUNNEL
+    assert config.to_json() == {**TUNNEL, "dns": [], "domains": []}, "a gateway that knows no DNS sends none"
+    named = {**TUNNEL, "dns": ["10.20.0.53", "fd00::53"], "domains": ["corp.example", "_x.example", "."]}
+    assert answers.tunnel(named).to_json() == named
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[
+            ("dns", [value])
+            for value in ("9.9.9.9", "10.20.0.53%lo", "10.20.0.0/24", "", "x", "127.0.0.1", "fe80::1%eth0")
+        ],
+        *[("dns", value) for value in (None, "10.20.0.53", [5], ["10.20.0.53"] * 9)],
+        *[("domains", value) for value in (None, "corp.example", [None], ["a"] * 257)],
+        *[
+            ("domains", [value])
+            for value in (
+                "",
+                "-x",
+                "~.",
+                "a b",
+                "a\nnameserver 9.9.9.9",
+                "a..b",
+                ".a",
+                "a.",
+                "é.example",
+                "a" * 300,
+                "--help",
+            )
+        ],
+    ],
+    ids=repr,
+)
+def test_name_servers_elsewhere_and_domains_that_are_none_are_refused(name: str, value: Any) -> None:
+    with pytest.raises(Nonsense):
+        answers.tunnel({**TUNNEL, "dns": ["10.20.0.53"], "domains": ["corp.example"], name: value})
 
 
 @pytest.mark.parametrize(
@@ -286,8 +321,8 @@ def test_whatever_is_accepted_configures_one_peer_in_as_many_lines_as_it_has_rou
         config = answers.tunnel({**TUNNEL, name: value})
     except Nonsense:
         return
-    lines = uapi.configuration(bytes(32), config, config.endpoint).split("\n")
-    assert len(lines) == 9 + len(config.routes)
+    lines = uapi.configuration(bytes(32), config, config.endpoint, fwmark=1).split("\n")
+    assert len(lines) == 10 + len(config.routes)
     assert [line.partition("=")[0] for line in lines].count("private_key") == 1
     assert all(line.isprintable() for line in lines)
 

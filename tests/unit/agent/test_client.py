@@ -257,7 +257,7 @@ def test_an_answer_that_comes_byte_by_byte_is_not_waited_for_without_end(
 def test_a_gateway_that_never_answers_is_unreachable(
     server: Server, device_key: DeviceKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "TIMEOUT", client.httpx2.Timeout(0.3))
+    monkeypatch.setattr(client, "ANSWER_WITHIN", 0.3)
     server.answer = lambda request: server.released.wait(20) and None
     gateway = Gateway(server.url, device_key, None)
     with pytest.raises(Unreachable):

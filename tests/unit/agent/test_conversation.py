@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from agent import answers
+from agent import answers, https
 from agent.client import Gateway
 from agent.conversation import Conversation
 from agent.device_key import DeviceKey
@@ -95,6 +95,51 @@ def test_reports_follow_each_other_and_the_verdict_follows_the_facts(served: Ser
     assert (verdict.tier, verdict.sequence) == ("quarantine", 2)
     assert [(finding.check, finding.fix) for finding in verdict.refused] == [("firewall-on", "sudo ufw enable")]
     assert conversation.report(facts()).tier == "full"
+
+
+def sizes(served: Served, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The bytes of every body that is sent from now on."""
+    told: list[int] = []
+    ask = https.Connection.ask
+
+    def counted(self: Any, *arguments: Any, **named: Any) -> Any:
+        told.append(len(named.get("body", b"")))
+        return ask(self, *arguments, **named)
+
+    monkeypatch.setattr(https.Connection, "ask", counted)
+    return told
+
+
+def test_a_heartbeat_names_the_facts_before_and_renews_like_a_report(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = sizes(served, monkeypatch)
+    conversation = served.converse()
+    conversation.report(facts(), whole=False)
+    verdict = conversation.report(facts(), whole=False)
+    assert (verdict.tier, verdict.sequence) == ("full", 2)
+    assert told[-1] < 700 < told[-2], "a signature over a digest, and not the facts"
+    assert conversation.report(facts(), whole=True).sequence == 3
+    assert told[-1] > 700
+    assert conversation.report(facts(firewall__enabled=False), whole=False).tier == "quarantine"
+    assert conversation.report(facts(firewall__enabled=False), whole=False).tier == "quarantine"
+
+
+def test_facts_that_the_gateway_does_not_hold_are_asked_for_and_sent(served: Served) -> None:
+    conversation = served.converse()
+    conversation.report(facts())
+    conversation._held = facts(firewall__enabled=False)
+    verdict = conversation.report(facts(firewall__enabled=False), whole=False)
+    assert (verdict.tier, verdict.sequence) == ("quarantine", 2), "never judged by the facts of before"
+
+
+def test_the_facts_of_a_session_before_are_none_of_this_one(served: Served) -> None:
+    before = served.converse()
+    before.report(facts())
+    conversation = served.converse()
+    conversation._held = before._held
+    assert conversation.report(facts(), whole=False).sequence == 1
+    assert conversation.verdict.tier == "full"
 
 
 def test_a_credential_is_a_tunnel_that_can_be_used(served: Served) -> None:

@@ -20,9 +20,11 @@ SERVER = {
     "alembic",
     "authlib",
     "httptools",
+    "httpx2",
     "joserfc",
     "prometheus-client",
     "pydantic",
+    "pyjwt",
     "python-pytun",
     "pyyaml",
     "rich",
@@ -32,7 +34,13 @@ SERVER = {
     "structlog",
     "uvicorn",
 }
-MODULES = (SERVER - {"python-pytun", "prometheus-client", "pyyaml"}) | {"pytun", "prometheus_client", "yaml", "gateway"}
+MODULES = (SERVER - {"python-pytun", "prometheus-client", "pyyaml", "pyjwt"}) | {
+    "pytun",
+    "prometheus_client",
+    "yaml",
+    "jwt",
+    "gateway",
+}
 
 
 def normal(name: str) -> str:
@@ -79,13 +87,13 @@ def wheel_metadata(wheel: Path) -> list[str]:
         return HeaderParser().parsestr(opened.read(name).decode()).get_all("Requires-Dist", [])
 
 
-def test_the_wheel_requires_three_packages_unless_an_extra_is_asked_for(wheel: Path) -> None:
-    assert base_requirements(wheel_metadata(wheel)) == {"cryptography", "httpx2", "pyjwt"}
+def test_the_wheel_requires_one_package_unless_an_extra_is_asked_for(wheel: Path) -> None:
+    assert base_requirements(wheel_metadata(wheel)) == {"cryptography"}
 
 
 def test_nothing_that_the_agent_needs_needs_a_server_package(wheel: Path) -> None:
     needed = closure(base_requirements(wheel_metadata(wheel)))
-    assert needed > {"cryptography", "httpx2", "pyjwt"}
+    assert needed > {"cryptography"}
     assert not needed & SERVER
     assert SERVER & closure(base_requirements([line.split(";")[0] for line in wheel_metadata(wheel)]))
 
@@ -108,5 +116,5 @@ def test_the_agents_command_loads_no_module_of_the_gateway_or_of_a_server_packag
     )
     said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     loaded = set(json.loads(said))
-    assert loaded >= {"agent", "httpx2", "jwt", "cryptography"}
+    assert loaded >= {"agent", "cryptography"}
     assert not loaded & MODULES

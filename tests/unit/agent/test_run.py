@@ -15,6 +15,7 @@ import pytest
 from agent.client import Gateway
 from agent.collect import SLOW, Collection
 from agent.device_key import DeviceKey
+from agent.footprint import Footprint
 from agent.run import Agent
 from agent.state import State
 from agent.status import StatusBoard
@@ -36,7 +37,7 @@ class Running:
         self._lock.__enter__()
         self.gateway = Gateway(server.url, key, None)
         self._watches = Watches([], login=self.state.enrolment_file)
-        tunnel = Tunnel(interface, None)
+        tunnel = Tunnel(interface, None, Footprint(folder))
         board = StatusBoard(self.state, Enrolment(server.url, key.id, "alice"), tunnel, [])
         self.agent = Agent(
             self.gateway, Collection([]), self._watches, tunnel, board, nonce=self.state, say=self.said.append

@@ -124,6 +124,11 @@ def test_endpoints_are_written_as_they_were_read(text):
     assert show_endpoint(parse_endpoint(text)) == text
 
 
+@pytest.mark.parametrize("line", ["remove=true", "update_only=true", "replace_allowed_ips=true", "made_up=1"])
+def test_an_answer_with_what_is_no_status_is_read_without_it(line):
+    assert parse_get([f"public_key={KEY.hex()}", line]).peers == (PeerStatus(KEY),)
+
+
 def test_an_error_answer_is_an_error():
     with pytest.raises(UapiError) as caught:
         parse_get(["errno=98"])
