@@ -17,7 +17,7 @@ from gateway.access import audit, logout, sessions
 from gateway.access.audit import Event
 from gateway.access.logout import Cause
 from gateway.access.sessions import EndReason
-from gateway.policy.policy import Policy
+from gateway.policy.stage import InForce
 from gateway.store import tables
 
 RETRY = timedelta(minutes=1)
@@ -51,7 +51,7 @@ def claim(db: Session, *, now: datetime) -> list[DueCheck]:
 
 def confirmed(
     db: Session,
-    policy: Policy,
+    rules: InForce,
     login: str,
     *,
     groups: Sequence[str] | None,
@@ -60,19 +60,19 @@ def confirmed(
 ) -> list[str]:
     """The provider stands by the login. `groups` None: it said nothing of them. Gives the sessions that changed."""
     row = db.get(tables.Login, login)
-    check = policy.session.check_login
     if row is None or row.voided_at is not None:
         return []
+    check = rules.of(row.device, row.groups).session.check_login
     row.check_at = now + check if check is not None else None
     row.refresh_token = refresh_token or row.refresh_token
     if groups is None or sorted(row.groups) == sorted(groups):
         return []
-    audit.record(db, Event.LOGIN_CHANGED, now=now, actor=row.issuer, device=row.device, user=row.user, groups=[*groups])
+    audit.record(db, Event.LOGIN_CHECKED, now=now, actor=row.issuer, device=row.device, user=row.user, groups=[*groups])
     row.groups = list(groups)
     session = sessions.live_session(db, row.device)
     if session is None or session.login != row.id:
         return []
-    sessions.rejudge(db, policy, session, row, now=now)
+    sessions.rejudge(db, rules, session, row, now=now)
     return [session.id]
 
 

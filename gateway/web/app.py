@@ -23,10 +23,12 @@ from gateway.web import (
     events,
     health,
     login,
+    login_checks,
     logout,
     names,
     openapi,
     problems,
+    rp_logout,
     security_events,
 )
 from gateway.web.deployment import Deployment
@@ -46,6 +48,7 @@ DESCRIBED = (
     *events.OPERATIONS,
     *login.OPERATIONS,
     *logout.OPERATIONS,
+    *rp_logout.OPERATIONS,
     *security_events.OPERATIONS,
     *admin.OPERATIONS,
     *admin_devices.OPERATIONS,
@@ -63,7 +66,7 @@ def make_app(gateway: Deployment, *, work: bool = True) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        work_to_do = (background.run, names.run, security_events.run) if work else ()
+        work_to_do = (background.run, names.run, security_events.run, login_checks.run) if work else ()
         tasks = [asyncio.create_task(run(gateway)) for run in work_to_do]
         yield
         gateway.notices.close()

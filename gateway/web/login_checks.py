@@ -54,7 +54,7 @@ def _check(gateway: Deployment, check: DueCheck, *, now: datetime) -> None:
         with writing(gateway.engine) as db:
             changed = login_checks.confirmed(
                 db,
-                gateway.in_force.policy,
+                gateway.in_force,
                 check.login,
                 groups=renewed.groups,
                 refresh_token=gateway.seal(renewed.refresh_token) if renewed.refresh_token else None,

@@ -81,7 +81,9 @@ def logged_out(gateway: Deployment, request: Request, _body: bytes) -> Response:
     except ValueError:
         raise Unauthenticated("logout-state", "this is no answer to a logout that began here") from None
     if not now - LIFETIME < begun_at <= now + CLOCK_STEP:
-        raise Unauthenticated("logout-state", "this logout took longer than ten minutes; here it happened at its beginning")
+        raise Unauthenticated(
+            "logout-state", "this logout took longer than ten minutes; here it happened at its beginning"
+        )
     return pages.page("Logged out", pages.text("You are logged out."))
 
 
