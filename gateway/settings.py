@@ -13,6 +13,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from gateway.errors import SettingsError
+from gateway.instances import Instance, instances
 
 Network = IPv4Network | IPv6Network
 T = TypeVar("T")
@@ -50,10 +51,15 @@ class Settings:
     ssf_issuer: str | None
     ssf_token: str | None
     ssf_delivery: str
+    fleet_url: str | None
+    fleet_token: str | None
+    fleet_max_age_hours: int
+    update_servers: tuple[Network, ...]
     tunnel_interface: str
     tunnel_endpoint: tuple[str, int]
     tunnel_addresses: tuple[Network, ...]
     tunnel_mtu: int
+    tunnel_instances: tuple[Instance, ...]
     tunnel_dns: tuple[str, ...]
     tunnel_domains: tuple[str, ...]
     admin_group: str
@@ -70,6 +76,9 @@ class Settings:
         """Read SALLYPORT_* once. Raises SettingsError that names the setting and what it may be."""
         read = _Reader(os.environ if environment is None else environment)
         state_dir = read("STATE_DIR", "/var/lib/sallyport", _absolute_path)
+        interface = read("TUNNEL_INTERFACE", "sallyport0", _interface_name)
+        endpoint = read("TUNNEL_ENDPOINT", "127.0.0.1:51820", _host_port)
+        addresses = read("TUNNEL_ADDRESSES", "100.96.0.0/16,fd53:616c:6c79::/64", _networks)
         settings = cls(
             public_url=read("PUBLIC_URL", "https://127.0.0.1:8443", _origin),
             listen=read("LISTEN", "127.0.0.1:8443", _host_port),
@@ -94,10 +103,17 @@ class Settings:
             ssf_issuer=read.optional("SSF_ISSUER", issuer_url),
             ssf_token=read.optional("SSF_TOKEN", _text),
             ssf_delivery=read("SSF_DELIVERY", "push", _delivery),
-            tunnel_interface=read("TUNNEL_INTERFACE", "sallyport0", _interface_name),
-            tunnel_endpoint=read("TUNNEL_ENDPOINT", "127.0.0.1:51820", _host_port),
-            tunnel_addresses=read("TUNNEL_ADDRESSES", "100.96.0.0/16,fd53:616c:6c79::/64", _networks),
+            fleet_url=read.optional("FLEET_URL", _origin),
+            fleet_token=read.optional("FLEET_TOKEN", _text),
+            fleet_max_age_hours=read("FLEET_MAX_AGE_HOURS", "24", _hours),
+            update_servers=read.optional("UPDATE_SERVERS", _server_networks) or (),
+            tunnel_interface=interface,
+            tunnel_endpoint=endpoint,
+            tunnel_addresses=addresses,
             tunnel_mtu=read("TUNNEL_MTU", "1420", _mtu),
+            tunnel_instances=read(
+                "TUNNEL_INSTANCES", "1", lambda text: _instances(text, interface, endpoint, addresses)
+            ),
             tunnel_dns=read.optional("TUNNEL_DNS", _servers) or (),
             tunnel_domains=read.optional("TUNNEL_DOMAINS", _domains) or (),
             admin_group=read("ADMIN_GROUP", "sallyport-admins", _text),
@@ -112,6 +128,8 @@ class Settings:
         read.refuse_unknown()
         if (settings.tls_certificate is None) != (settings.tls_key is None):
             raise SettingsError("SALLYPORT_TLS_CERTIFICATE and SALLYPORT_TLS_KEY belong together: set both or none")
+        if (settings.fleet_url is None) != (settings.fleet_token is None):
+            raise SettingsError("SALLYPORT_FLEET_URL and SALLYPORT_FLEET_TOKEN belong together: set both or none")
         if settings.providers_file is not None and settings.oidc_issuer is not None:
             raise SettingsError(
                 "SALLYPORT_PROVIDERS_FILE and SALLYPORT_OIDC_ISSUER exclude each other: set one of them"
@@ -221,6 +239,19 @@ def issuer_url(text: str) -> str:
     return text
 
 
+def _hours(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 0 < int(text) <= 720:
+        raise ValueError("must be a number of hours from 1 to 720")
+    return int(text)
+
+
+def _server_networks(text: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ip_network(part.strip()) for part in text.split(","))
+    except ValueError:
+        raise ValueError("must be networks with commas between, for example 10.20.9.5/32,2001:db8::/64") from None
+
+
 def _delivery(text: str) -> str:
     if text not in ("push", "poll"):
         raise ValueError("must be push or poll")
@@ -312,6 +343,14 @@ def _mtu(text: str) -> int:
     if not text.isdecimal() or not 1280 <= int(text) <= 65439:
         raise ValueError("must be a number of bytes from 1280 to 65439")
     return int(text)
+
+
+def _instances(
+    text: str, interface: str, endpoint: tuple[str, int], addresses: tuple[Network, ...]
+) -> tuple[Instance, ...]:
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= 64:
+        raise ValueError("must be a number of tunnel processes from 1 to 64")
+    return instances(interface, endpoint[1], addresses, int(text))
 
 
 def _servers(text: str) -> tuple[str, ...]:

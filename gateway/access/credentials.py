@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode, b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import ip_address, ip_network
@@ -24,7 +25,7 @@ KEEPALIVE_SECONDS = 25
 
 @dataclass(frozen=True, slots=True)
 class TunnelEnd:
-    """The gateway's end of the tunnel, as every agent is told it."""
+    """The gateway's end of the tunnel, as every agent is told it. Port and endpoint are the first instance's."""
 
     private_key: bytes
     listen_port: int
@@ -37,6 +38,11 @@ class TunnelEnd:
     @property
     def public_key(self) -> bytes:
         return X25519PrivateKey.from_private_bytes(self.private_key).public_key().public_bytes_raw()
+
+    def endpoint_for(self, addresses: Sequence[str]) -> str:
+        """Where the peer with these addresses finds its instance."""
+        host, _, port = self.endpoint.rpartition(":")
+        return f"{host}:{int(port) + self.pool.instance(ip_network(addresses[0]))}"
 
 
 def issue(db: Session, end: TunnelEnd, session: tables.Session, public_key: object, *, now: datetime) -> TunnelConfig:
@@ -57,7 +63,7 @@ def issue(db: Session, end: TunnelEnd, session: tables.Session, public_key: obje
     )
     return TunnelConfig(
         public_key=b64encode(end.public_key).decode(),
-        endpoint=end.endpoint,
+        endpoint=end.endpoint_for(peer.addresses),
         addresses=tuple(peer.addresses),
         routes=tuple(session.routes),
         mtu=end.mtu,

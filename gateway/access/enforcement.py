@@ -10,9 +10,11 @@ Inside the lock the rows are read first and applied then, so that the last word 
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
+from ipaddress import ip_network
 
 import structlog
 from sqlalchemy import Engine
@@ -20,15 +22,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select
 
 from gateway.access import sessions
-from gateway.access.reconcile import desired_peers, diff, renewal
+from gateway.access.addresses import Pool
+from gateway.access.follower import Follower
+from gateway.access.reconcile import desired_peers, renewal
 from gateway.access.tunnel import UapiTunnel
 from gateway.errors import TunnelError
+from gateway.packet.drop import Drop
 from gateway.store import tables
 from gateway.store.engine import reading, writing
-from gateway.wireguard.config import InterfaceConfig, InterfaceStatus, PeerConfig
-
-RECONCILE_EVERY = timedelta(seconds=5)
-"""Nothing should ever differ then; the full look costs the tunnel a moment per thousand peers."""
+from gateway.wireguard.config import InterfaceStatus, PeerConfig
 
 log = structlog.get_logger()
 
@@ -51,23 +53,35 @@ class Killed:
 
 
 class Enforcement:
-    """The one way to the tunnel. Thread-safe."""
+    """The one way to the tunnel, in however many instances. Thread-safe."""
 
-    def __init__(self, engine: Engine, tunnel: UapiTunnel, private_key: bytes, listen_port: int) -> None:
+    def __init__(self, engine: Engine, followers: Sequence[Follower], pool: Pool) -> None:
+        """`followers` are the instances in the order of their slices of the pool."""
         self._engine = engine
-        self._tunnel = tunnel
-        self._interface = InterfaceConfig(private_key=private_key, listen_port=listen_port)
+        self._followers = tuple(followers)
+        self._pool = pool
         self._lock = threading.Lock()
         self._renewals: set[str] = set()
         self._unwritten: dict[str, Held] = {}
-        self._incarnation: tuple[int, int, int] | None = None
-        self._looked_at: datetime | None = None
-        self.status = InterfaceStatus()
+
+    @property
+    def tunnels(self) -> list[UapiTunnel]:
+        """The instances, for whoever only looks."""
+        return [follower.tunnel for follower in self._followers]
 
     @property
     def whole(self) -> bool:
-        """True while the tunnel that we configured is there and the last change reached it."""
-        return self._incarnation is not None and self._incarnation == self._tunnel.identity()
+        """True while every instance that we configured is there and the last change reached it."""
+        return all(follower.whole for follower in self._followers)
+
+    @property
+    def status(self) -> InterfaceStatus:
+        """All instances together, at the last full look."""
+        seen = [follower.status for follower in self._followers]
+        drops: Counter[Drop] = Counter()
+        for status in seen:
+            drops.update(status.drops)
+        return replace(seen[0], peers=tuple(peer for status in seen for peer in status.peers), drops=drops)
 
     def follow(self, changed: Collection[str], *, now: datetime) -> None:
         """Make the tunnel follow these sessions now. Raises TunnelError; `reconcile` then does it as soon as it can."""
@@ -75,10 +89,14 @@ class Enforcement:
             self._renewals.difference_update(changed)
             with reading(self._engine) as db:
                 wanted = desired_peers(db, now, sessions=changed, without=self._unwritten)
-                keys = db.exec(select(tables.Peer.public_key).where(col(tables.Peer.session).in_(changed))).all()
+                peers = db.exec(select(tables.Peer).where(col(tables.Peer.session).in_(changed))).all()
+                places = {bytes.fromhex(peer.public_key): self._instance(peer.addresses[0]) for peer in peers}
             there = {peer.public_key for peer in wanted}
-            gone = [PeerConfig(bytes.fromhex(key), remove=True) for key in keys if bytes.fromhex(key) not in there]
-            self._apply(InterfaceConfig(peers=(*gone, *wanted)))
+            split = self._split(wanted)
+            for key, at in places.items():
+                if key not in there:
+                    split[at].insert(0, PeerConfig(key, remove=True))
+            self._each(lambda at, follower: follower.apply(split[at]) if split[at] or len(split) == 1 else None)
 
     def renew(self, session: str) -> None:
         """Have the session's lease go on in the tunnel at the next tick: a minute's lease need not be said at once."""
@@ -117,44 +135,44 @@ class Enforcement:
                 self._unwritten = {name: kill for name, kill in self._unwritten.items() if kill != held}
 
     def tick(self, *, now: datetime) -> None:
-        """Renew leases; look at everything when it is time to, or when something failed. Raises TunnelError."""
+        """Renew leases; look at everything when it is time to, or when something failed.
+
+        Raises TunnelError for the first instance that cannot be reached, after all others have been seen to.
+        """
         with self._lock:
-            late = self._looked_at is None or now - self._looked_at >= RECONCILE_EVERY or now < self._looked_at
-            if not self.whole or late:
-                self._reconcile(now=now)
-            elif self._renewals:
-                with reading(self._engine) as db:
-                    wanted = desired_peers(db, now, sessions=self._renewals, without=self._unwritten)
-                self._renewals.clear()
-                self._apply(InterfaceConfig(peers=tuple(renewal(peer) for peer in wanted)))
-
-    def _reconcile(self, *, now: datetime) -> None:
-        incarnation = self._tunnel.identity()
-        try:
-            self.status = self._tunnel.status()
+            late = [follower.wants_a_look(now=now) for follower in self._followers]
+            renewed = self._renewals
             with reading(self._engine) as db:
-                wanted = desired_peers(db, now, without=self._unwritten)
-            if self._ours(self.status):
-                self._tunnel.apply(diff(wanted, self.status.peers))
-            else:
-                self._tunnel.configure(replace(self._interface, replace_peers=True, peers=tuple(wanted)))
-                log.info("tunnel configured", peers=len(wanted))
-        except TunnelError:
-            self._incarnation = None
-            raise
-        self._renewals.clear()
-        self._incarnation, self._looked_at = incarnation, now
+                wanted = self._split(desired_peers(db, now, without=self._unwritten)) if any(late) else []
+                leases = (
+                    self._split(desired_peers(db, now, sessions=renewed, without=self._unwritten)) if renewed else []
+                )
+            self._renewals = set()
+            self._each(
+                lambda at, follower: (
+                    follower.reconcile(wanted[at], now=now)
+                    if late[at]
+                    else follower.apply([renewal(peer) for peer in leases[at]] if leases else [])
+                )
+            )
 
-    def _ours(self, status: InterfaceStatus) -> bool:
-        return (status.private_key, status.listen_port) == (self._interface.private_key, self._interface.listen_port)
+    def _split(self, peers: Iterable[PeerConfig]) -> list[list[PeerConfig]]:
+        """Give every instance the peers whose addresses lie in its slice of the pool."""
+        found: list[list[PeerConfig]] = [[] for _ in self._followers]
+        for peer in peers:
+            found[self._instance(str(peer.allowed_ips[0]))].append(peer)
+        return found
 
-    def _apply(self, config: InterfaceConfig) -> None:
-        """A tunnel that is not known to be ours is told nothing but the whole (`_reconcile`)."""
-        if not self.whole:
-            self._incarnation = None
-            raise TunnelError("the tunnel is not there")
-        try:
-            self._tunnel.configure(config)
-        except TunnelError:
-            self._incarnation = None
-            raise
+    def _instance(self, address: str) -> int:
+        return self._pool.instance(ip_network(address)) if len(self._followers) > 1 else 0
+
+    def _each(self, act: Callable[[int, Follower], None]) -> None:
+        """Do it for all instances, whatever becomes of one. Raises the first TunnelError afterwards."""
+        failed: TunnelError | None = None
+        for at, follower in enumerate(self._followers):
+            try:
+                act(at, follower)
+            except TunnelError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed

@@ -6,21 +6,23 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import redirect_stdout
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from gateway.access.application import Proposal
-from gateway.cli import apply, explain, fleet, narration, plan, recorded, replay, shipped
+from gateway.cli import apply, explain, fleet, lint, narration, places, plan, recorded, replay, shipped, watching
+from gateway.cli import trials as trials_told
 from gateway.errors import PolicyError, Problem
 from gateway.policy import schema, trial
-from gateway.policy.load import load_policy
-from gateway.policy.model import Decision, Finding
+from gateway.policy.advice import advice
+from gateway.policy.coverage import covered
+from gateway.policy.load import load_parts, load_policy
 from gateway.policy.plan import planned
 from gateway.policy.policy import Policy
 from gateway.policy.suite import Case, fixtures_beside, load_fixtures
-from gateway.policy.trial import Trial
 
 STATUS = "exit status: 0 sound, 1 problems, 2 wrong call"
 
@@ -29,11 +31,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the subcommands."""
     parser.epilog = STATUS
     commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    _add(commands, "check", run_check, "show every problem of a policy as file:line:column, with what is allowed")
+    check = _add(
+        commands, "check", run_check, "show every problem of a policy as file:line:column, with what is allowed"
+    )
+    check.add_argument("--strict", action="store_true", help="status 1 for advice too")
     test = _add(commands, "test", run_test, "decide about fixtures, and show what comes out otherwise than expected")
     test.add_argument(
         "--fixtures", type=_folder, metavar="DIR", help="their folder; otherwise tests/<name of the policy> beside it"
     )
+    test.add_argument(
+        "--coverage", action="store_true", help="say what no fixture tries, with status 1 if there is any"
+    )
+    test.add_argument("--watch", action="store_true", help="again whenever a file changes, until it is interrupted")
     explain_purpose = "tell one decision: why, what would be better, what comes next"
     explained = commands.add_parser("explain", help=explain_purpose, description=explain_purpose, epilog=STATUS)
     explain.configure(explained)
@@ -55,7 +64,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     snapshot_purpose = "write the live fleet to a file, to plan against where no gateway is"
     snapshot = commands.add_parser("snapshot", help=snapshot_purpose, description=snapshot_purpose)
     snapshot.add_argument("file", type=Path, metavar="FILE", help="a new file; it will hold users and facts")
-    snapshot.set_defaults(run=run_snapshot)
+    snapshot.add_argument("--from", dest="gateway", metavar="URL", help="ask this gateway in place of its database")
+    snapshot.add_argument("--token-file", type=_existing, metavar="FILE", help="holds an API token of an auditor")
+    snapshot.add_argument("--ca", type=_existing, metavar="FILE", help="the authority of the gateway's certificate")
+    snapshot.set_defaults(run=run_snapshot, refuse=snapshot.error)
+    fmt_purpose = "write policy files and fixtures in the canonical form; comments stay"
+    fmt = commands.add_parser("fmt", help=fmt_purpose, description=fmt_purpose, epilog=STATUS)
+    fmt.add_argument("paths", nargs="+", type=_existing, metavar="PATH", help="files, or folders of *.yaml")
+    fmt.add_argument("--check", action="store_true", help="write nothing; status 1 when a file is not in that form")
+    fmt.set_defaults(run=run_fmt)
+    lint_purpose = "check, test and compare the form of the policies that these files are of, as pre-commit asks"
+    linter = commands.add_parser("lint", help=lint_purpose, description=lint_purpose, epilog=STATUS)
+    linter.add_argument("paths", nargs="+", type=_existing, metavar="PATH", help="files or folders")
+    linter.set_defaults(run=run_lint)
     init_purpose = "write a commented policy for a small company, with fixtures, to begin with; nothing is overwritten"
     init = commands.add_parser("init", help=init_purpose, description=init_purpose)
     init.add_argument("policy", type=Path, metavar="DIR", help="a new folder, which also names the policy")
@@ -65,21 +86,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run_check(arguments: argparse.Namespace) -> int:
-    """Load the policy. Status 0 when it is sound, 1 otherwise."""
+    """Load the policy. Status 0 when it is sound, 1 otherwise; with --strict also 1 when there is advice."""
     try:
-        policy = load_policy(arguments.policy)
+        policy, parts = load_parts(arguments.policy)
     except PolicyError as error:
         return _unsound(error, as_json=arguments.json)
+    found = advice(policy, parts)
     if arguments.json:
-        _print_json({"sound": True, **_identity(policy), "problems": []})
+        _print_json({"sound": True, **_identity(policy), "problems": [], "advice": [_problem_json(p) for p in found]})
     else:
-        print(f"{policy.name} is sound: {_size(policy)}")
+        print("\n".join([*places.shown(found, kind="advice"), f"{policy.name} is sound: {_size(policy)}"]))
         print(f"version {policy.version}")
-    return 0
+    return 1 if found and arguments.strict else 0
 
 
 def run_test(arguments: argparse.Namespace) -> int:
     """Hold every fixture against the policy. Status 0 when all come out as expected, 1 otherwise."""
+    if arguments.watch:
+        return watching.repeated(lambda: _tested(arguments), lambda: [arguments.policy, _fixtures(arguments)])
+    return _tested(arguments)
+
+
+def _tested(arguments: argparse.Namespace) -> int:
     try:
         policy = load_policy(arguments.policy)
         cases = load_fixtures(_fixtures(arguments), policy)
@@ -87,12 +115,16 @@ def run_test(arguments: argparse.Namespace) -> int:
         return _unsound(error, as_json=arguments.json)
     trials = [trial.hold(policy, case) for case in cases]
     wrong = sum(not done.passed for done in trials)
+    tried = covered(policy, trials)
     if arguments.json:
-        _print_json({"ok": not wrong, **_identity(policy), "fixtures": [_as_json(done) for done in trials]})
+        told = {"ok": not wrong, **_identity(policy), "fixtures": [trials_told.as_json(done) for done in trials]}
+        _print_json({**told, "coverage": asdict(tried)})
     else:
-        print("\n".join(line for done in trials for line in _as_text(done)))
+        print("\n".join(line for done in trials for line in trials_told.as_text(done)))
+        if arguments.coverage:
+            print("\n".join(trials_told.coverage(policy, tried)))
         print(f"{len(trials)} fixtures of {policy.name}: {len(trials) - wrong} as expected, {wrong} otherwise")
-    return 1 if wrong else 0
+    return 1 if wrong or (arguments.coverage and not tried.whole) else 0
 
 
 def run_explain(arguments: argparse.Namespace) -> int:
@@ -178,7 +210,12 @@ def run_replay(arguments: argparse.Namespace) -> int:
 
 
 def run_snapshot(arguments: argparse.Namespace) -> int:
-    count = fleet.save(arguments.file)
+    if (arguments.gateway is None) != (arguments.token_file is None):
+        arguments.refuse("--from and --token-file belong together")
+    if arguments.gateway is not None:
+        count = fleet.fetch(arguments.file, arguments.gateway, token=arguments.token_file, authority=arguments.ca)
+    else:
+        count = fleet.save(arguments.file)
     print(f"wrote {arguments.file}: {count} live session{'' if count == 1 else 's'}")
     return 0
 
@@ -202,6 +239,24 @@ def run_init(arguments: argparse.Namespace) -> int:
         print(f"wrote {os.path.relpath(file)}")
     print(f"next: sallyport policy test {arguments.policy}")
     return 0
+
+
+def run_fmt(arguments: argparse.Namespace) -> int:
+    """Format the files. Status 0, or with --check 1 when one would change."""
+    changed = [file for path in arguments.paths for file in lint.format_files(path, write=not arguments.check)]
+    for file in changed:
+        print(f"{'would format' if arguments.check else 'formatted'} {file}")
+    return 1 if changed and arguments.check else 0
+
+
+def run_lint(arguments: argparse.Namespace) -> int:
+    """Look at every policy that the files are of. Status 1 when anything is to be said about one."""
+    found = [lint.linted(policy) for policy in lint.policies(arguments.paths)]
+    for done in found:
+        for line in (*places.shown(done.problems), *places.shown(done.advice, kind="advice")):
+            print(line)
+        print(f"{done.policy}: {'ok' if done.sound else 'not ok'}")
+    return 0 if all(done.sound for done in found) else 1
 
 
 def run_schema(_arguments: argparse.Namespace) -> int:
@@ -242,9 +297,9 @@ def _fixtures(arguments: argparse.Namespace) -> Path:
 
 def _unsound(error: PolicyError, *, as_json: bool) -> int:
     if as_json:
-        _print_json({"sound": False, "problems": [_place(p) | {"text": p.text} for p in error.problems]})
+        _print_json({"sound": False, "problems": [_problem_json(problem) for problem in error.problems]})
     else:
-        print(error)
+        print("\n".join(places.shown(error.problems)))
         print(f"{len(error.problems)} problem{'s' if len(error.problems) > 1 else ''}")
     return 1
 
@@ -258,40 +313,12 @@ def _size(policy: Policy) -> str:
     return ", ".join(f"{len(parts)} {name}" for name, parts in counts.items()) + f", tiers {' > '.join(policy.tiers)}"
 
 
+def _problem_json(problem: Problem) -> dict[str, Any]:
+    return _place(problem) | {"text": problem.text}
+
+
 def _place(at: Problem | Case) -> dict[str, Any]:
     return {"file": at.file, "line": at.line, "column": at.column}
-
-
-def _as_json(done: Trial) -> dict[str, Any]:
-    return {
-        "name": done.case.fixture.name,
-        **_place(done.case),
-        "ok": done.passed,
-        "differences": list(done.differences),
-        "computed": trial.shown(done.decision),
-    }
-
-
-def _as_text(done: Trial) -> Iterator[str]:
-    case = done.case
-    if done.passed:
-        yield f"ok    {case.fixture.name}"
-        return
-    yield f"WRONG {case.fixture.name}"
-    yield f"      {case.file}:{case.line}:{case.column}"
-    yield from (f"      {difference}" for difference in done.differences)
-    yield from (f"      computed: {line}" for line in _explained(done.decision))
-
-
-def _explained(decision: Decision) -> Iterable[str]:
-    yield f"tier {decision.tier}, which reaches {', '.join(decision.resources) or 'nothing'}"
-    yield from (f"{finding.check} {_effect(finding)}: {finding.reason}" for finding in decision.findings)
-
-
-def _effect(finding: Finding) -> str:
-    if finding.effective:
-        return f"leads to {finding.tier}"
-    return f"is in grace until {finding.grace_until:%Y-%m-%d %H:%M} UTC" if finding.grace_until else "only warns"
 
 
 def _print_json(value: Any) -> None:

@@ -23,14 +23,15 @@ def run(arguments: argparse.Namespace) -> int:
     settings = Settings.from_environment()
     if os.geteuid() != 0:
         raise HostError("setup-host needs root; what it makes lets the tunnel run without")
-    interface = settings.tunnel_interface
     if arguments.undo:
-        persistent.remove(interface)
-        print(f"{interface} and what was set up for it are gone", file=sys.stderr)
+        for each in settings.tunnel_instances:
+            persistent.remove(each.interface)
+            print(f"{each.interface} and what was set up for it are gone", file=sys.stderr)
     elif arguments.user is None:
         raise HostError("say for whom: setup-host --user USER")
     else:
         owner = Owner.named(arguments.user)
-        persistent.make(interface, owner, settings.tunnel_addresses, settings.tunnel_mtu)
-        print(f"{interface} is ready for user {owner.uid}", file=sys.stderr)
+        for each in settings.tunnel_instances:
+            persistent.make(each.interface, owner, each.addresses, settings.tunnel_mtu)
+            print(f"{each.interface} is ready for user {owner.uid}", file=sys.stderr)
     return 0

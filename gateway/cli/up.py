@@ -81,7 +81,8 @@ def check_tun(path: Path = Path("/dev/net/tun")) -> None:
 
 def _ports(settings: Settings) -> Iterator[tuple[socket.SocketKind, tuple[str, int], str]]:
     yield socket.SOCK_STREAM, settings.listen, "SALLYPORT_LISTEN"
-    yield socket.SOCK_DGRAM, ("0.0.0.0", settings.tunnel_endpoint[1]), "SALLYPORT_TUNNEL_ENDPOINT"  # noqa: S104
+    for each in settings.tunnel_instances:
+        yield socket.SOCK_DGRAM, ("0.0.0.0", each.port), "SALLYPORT_TUNNEL_ENDPOINT"  # noqa: S104
     if settings.oidc_issuer is None:
         yield socket.SOCK_STREAM, settings.development_provider, "SALLYPORT_DEVELOPMENT_PROVIDER"
 
@@ -112,7 +113,9 @@ def _commands(settings: Settings) -> Iterator[tuple[str, list[str]]]:
         module = [sys.executable, "-m", "gateway.development"]
         yield "provider", [*module, "--listen", listen, "--redirect-uri", callback]
     sallyport = [sys.executable, "-m", "gateway"]
-    yield "tunnel", [*sallyport, "tunnel"]
+    several = len(settings.tunnel_instances) > 1
+    for number, each in enumerate(settings.tunnel_instances):
+        yield each.interface if several else "tunnel", [*sallyport, "tunnel", "--instance", str(number)]
     yield "gateway", [*sallyport, "serve", "--development"]
 
 

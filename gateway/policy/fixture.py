@@ -8,13 +8,15 @@ from __future__ import annotations
 import re
 from dataclasses import field
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Strict, Tag
 from pydantic.dataclasses import dataclass
 
 from gateway.policy.checks import FACTS
 from gateway.policy.checks.check import STRICT, Demanded, Duration
+from gateway.policy.model import PRIVATE
 from gateway.policy.names import Device, Group, Name, Text
 from gateway.policy.source import Path
 from gateway.policy.validation import keys
@@ -30,6 +32,19 @@ def _fact(name: str) -> str:
     if name not in FACTS:
         raise ValueError(f"is no fact that a check reads; allowed are {', '.join(FACTS)}")
     return name
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise ValueError("is no address; allowed is for example 192.0.2.7 or 2001:db8::7") from None
+
+
+def _country(text: str) -> str:
+    if not re.fullmatch(r"[A-Z]{2}", text) and text != PRIVATE:
+        raise ValueError(f"is no country; allowed are two capital letters, for example AT, or {PRIVATE}")
+    return text
 
 
 def _scalar(value: object) -> object:
@@ -71,6 +86,8 @@ Said = Annotated[
     Annotated[Any, AfterValidator(_scalar), Tag("value")] | Annotated[Unusual, Tag("unusual")],
     _one_or_other("value", "unusual"),
 ]
+Address = Annotated[str, Strict(), AfterValidator(_address)]
+Country = Annotated[str, Strict(), AfterValidator(_country)]
 FactName = Annotated[str, AfterValidator(_fact)]
 Facts = dict[FactName, Said]
 Instant = Annotated[datetime, BeforeValidator(instant)]
@@ -78,10 +95,15 @@ Instant = Annotated[datetime, BeforeValidator(instant)]
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class User:
-    """Who asks."""
+    """Who asks, from where, and by which login. `logged_in` is how long ago; without it the login's age is not known."""
 
     name: Text
     groups: list[Group] = field(default_factory=list)
+    tags: list[Name] = field(default_factory=list)
+    address: Address | None = None
+    country: Country | None = None
+    logged_in: Duration | None = None
+    acr: Text | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

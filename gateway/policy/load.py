@@ -39,6 +39,14 @@ def load_policy(path: Path) -> Policy:
     return _policy(*_gathered(path))
 
 
+def load_parts(path: Path) -> tuple[Policy, list[tuple[Source, Document]]]:
+    """Load a policy, and give each of its files with what it says and where. Raises PolicyError."""
+    gathered = _gathered(path)
+    policy = _policy(*gathered)
+    documents = ((source, validate(_DOCUMENT, source, keys_at)) for source in gathered[0])
+    return policy, [(source, document) for source, document in documents if document is not None]
+
+
 def texts(path: Path) -> dict[str, bytes]:
     """Read the files of a policy as they are, by name: what `assemble` makes the same policy of. Raises PolicyError."""
     _, problems, read_files = _gathered(path)

@@ -19,9 +19,13 @@ LONGEST_LINE = 1 << 20
 
 
 def lines(fleet: Iterable[Live], *, at: datetime) -> Iterator[str]:
-    """Write the fleet, line by line."""
+    """Write the fleet, line by line; the last one says that nothing is missing."""
     yield _line({"format": FORMAT, "at": instant(at)})
-    yield from (_line(to_json(live)) for live in fleet)
+    count = 0
+    for live in fleet:
+        yield _line(to_json(live))
+        count += 1
+    yield _line({"end": count})
 
 
 def read(lines: Iterable[str]) -> tuple[datetime, Iterator[Live]]:
@@ -35,7 +39,19 @@ def read(lines: Iterable[str]) -> tuple[datetime, Iterator[Live]]:
         at = moment(str(header.get("at")))
     except ValueError as error:
         raise ValueError(f"line 1 names no time: {error}") from None
-    return at, (_live(number, line) for number, line in numbered)
+    return at, _sessions(numbered)
+
+
+def _sessions(numbered: Iterator[tuple[int, str]]) -> Iterator[Live]:
+    number = 1
+    for number, line in numbered:
+        members = _members(number, line)
+        if members.keys() == {"end"}:
+            if members["end"] != number - 2 or next(numbered, None) is not None:
+                break
+            return
+        yield _live(number, members)
+    raise ValueError(f"line {number} is not the end of a whole snapshot: it was cut, or put together by hand")
 
 
 def to_json(live: Live) -> dict[str, Any]:
@@ -56,8 +72,7 @@ def to_json(live: Live) -> dict[str, Any]:
     }
 
 
-def _live(number: int, line: str) -> Live:
-    members = _members(number, line)
+def _live(number: int, members: dict[str, Any]) -> Live:
     try:
         return Live(
             session=str(members["session"]),

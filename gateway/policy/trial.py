@@ -41,7 +41,17 @@ def hold(policy: Policy, case: Case) -> Trial:
 def subject(case: Case) -> Subject:
     """Name whom the case is about."""
     fixture = case.fixture
-    return Subject(fixture.user.name, frozenset(fixture.user.groups), fixture.device or SOURCE)
+    user, login = fixture.user, fixture.user.logged_in
+    return Subject(
+        user=user.name,
+        groups=frozenset(user.groups),
+        device=fixture.device or SOURCE,
+        tags=frozenset(user.tags),
+        address=user.address,
+        country=user.country,
+        authenticated_at=fixture.at - login if login is not None else None,
+        acr=user.acr,
+    )
 
 
 def failing_since(case: Case) -> dict[str, datetime]:

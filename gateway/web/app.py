@@ -21,6 +21,7 @@ from gateway.web import (
     bearer,
     breaker,
     events,
+    fleet,
     health,
     login,
     login_checks,
@@ -30,6 +31,7 @@ from gateway.web import (
     problems,
     rp_logout,
     security_events,
+    witnessing,
 )
 from gateway.web.deployment import Deployment
 from gateway.web.operations import Operation, Proof
@@ -53,6 +55,7 @@ DESCRIBED = (
     *admin.OPERATIONS,
     *admin_devices.OPERATIONS,
     *breaker.OPERATIONS,
+    *fleet.OPERATIONS,
     *health.OPERATIONS,
 )
 OPERATIONS = (
@@ -66,8 +69,8 @@ def make_app(gateway: Deployment, *, work: bool = True) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        work_to_do = (background.run, names.run, security_events.run, login_checks.run) if work else ()
-        tasks = [asyncio.create_task(run(gateway)) for run in work_to_do]
+        work_to_do = background.run, names.run, security_events.run, login_checks.run, witnessing.run
+        tasks = [asyncio.create_task(run(gateway)) for run in (work_to_do if work else ())]
         yield
         gateway.notices.close()
         for task in tasks:

@@ -26,9 +26,11 @@ from gateway.access.credentials import TunnelEnd
 from gateway.access.devices import Admission
 from gateway.access.enforcement import Enforcement
 from gateway.access.event_stream import Receiver
+from gateway.access.follower import Follower
 from gateway.access.place import Map
 from gateway.access.policies import Applied
 from gateway.access.resolver import Resolver
+from gateway.access.sightings import Sightings
 from gateway.access.tunnel import SOCKETS, UapiTunnel
 from gateway.errors import HostError, SettingsError
 from gateway.identity.client_key import ClientKey
@@ -48,6 +50,8 @@ from gateway.web import certificate, state
 from gateway.web.app import make_app
 from gateway.web.clock import Clock
 from gateway.web.deployment import Deployment, ProviderCheck
+from gateway.witness import Witness
+from gateway.witness.fleet import Fleet
 
 DRAIN_SECONDS = 2
 
@@ -85,12 +89,15 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
         private_key=state.clamped(state.kept_key(settings.state_dir / "tunnel.key", os.urandom)),
         listen_port=settings.tunnel_endpoint[1],
         endpoint=_host_port(*settings.tunnel_endpoint),
-        pool=Pool(settings.tunnel_addresses),
+        pool=Pool(settings.tunnel_addresses, len(settings.tunnel_instances)),
         mtu=settings.tunnel_mtu,
         dns=settings.tunnel_dns,
         domains=settings.tunnel_domains,
     )
-    tunnel = UapiTunnel(SOCKETS / f"{settings.tunnel_interface}.sock")
+    followers = [
+        Follower(UapiTunnel(SOCKETS / f"{each.interface}.sock"), end.private_key, each.port)
+        for each in settings.tunnel_instances
+    ]
     cookie_key = state.kept_key(settings.state_dir / "cookie.key", os.urandom)
     return Deployment(
         public_url=settings.public_url,
@@ -99,7 +106,7 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
         policy=policy,
         providers=providers,
         provider_check=ProviderCheck(providers),
-        enforcement=Enforcement(engine, tunnel, end.private_key, end.listen_port),
+        enforcement=Enforcement(engine, followers, end.pool),
         tunnel_end=end,
         cookie_key=cookie_key,
         mint=Mint(state.kept_key(settings.state_dir / "token.key", os.urandom), settings.public_url),
@@ -108,6 +115,9 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
         admission=Admission(frozenset(settings.approve_groups), settings.devices_per_user),
         receiver=_receiver(settings, engine, cookie_key),
         history=timedelta(days=settings.history_days),
+        sightings=Sightings(settings.update_servers),
+        witness=_witness(settings),
+        witness_age=timedelta(hours=settings.fleet_max_age_hours),
         lookup=Resolver(*_name_server(settings.dns_server)),
         map=Map(settings.countries_file),
         applied=Applied(
@@ -115,6 +125,12 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
             Budget(settings.breaker_share, settings.breaker_window, settings.breaker_floor),
         ),
     )
+
+
+def _witness(settings: Settings) -> Witness | None:
+    if settings.fleet_url is None or settings.fleet_token is None:
+        return None
+    return Fleet(settings.fleet_url, settings.fleet_token, Egress.for_issuer(settings.fleet_url))
 
 
 def _name_server(server: tuple[str, int] | None) -> tuple[Sequence[str], int]:

@@ -29,6 +29,7 @@ from gateway.access.administrators import Management
 from gateway.access.credentials import TunnelEnd
 from gateway.access.devices import Admission
 from gateway.access.enforcement import Enforcement
+from gateway.access.follower import Follower
 from gateway.access.tunnel import UapiTunnel
 from gateway.errors import TunnelError
 from gateway.identity.device_key import DeviceKey
@@ -102,16 +103,22 @@ class World:
     """One gateway and everything around it. Time passes for gateway and tunnel alike."""
 
     def __init__(
-        self, folder: Path, *, policy: str = POLICY, networks: tuple[str, ...] = ("100.96.0.0/24", "fd53::/64")
+        self,
+        folder: Path,
+        *,
+        policy: str = POLICY,
+        networks: tuple[str, ...] = ("100.96.0.0/24", "fd53::/64"),
+        instances: int = 1,
     ):
         self.engine: Engine = open_engine(f"sqlite:///{folder}/sallyport.db")
         upgrade(self.engine)
         self.clock = TurnedClock()
-        self.tunnel = SimulatedTunnel(folder / "sp0.sock")
+        self.tunnels = [SimulatedTunnel(folder / f"sp{number}.sock") for number in range(instances)]
+        self.tunnel = self.tunnels[0]
         self.entropy = random.Random(1).randbytes
         pool: tuple[Network, ...] = tuple(ip_network(n) for n in networks)
         private = X25519PrivateKey.from_private_bytes(bytes([8] * 31 + [72]))
-        self.end = TunnelEnd(private.private_bytes_raw(), 51820, "192.0.2.1:51820", Pool(pool), 1420)
+        self.end = TunnelEnd(private.private_bytes_raw(), 51820, "192.0.2.1:51820", Pool(pool, instances), 1420)
         self.issuer = ISSUER
         self.provider = RelyingParty(
             issuer=ISSUER,
@@ -144,7 +151,7 @@ class World:
             providers=Providers.of(self.provider),
             provider_check=ProviderCheck(Providers.of(self.provider)),
             enforcement=Enforcement(
-                self.engine, UapiTunnel(self.tunnel.path), self.end.private_key, self.end.listen_port
+                self.engine, [self._follower(tunnel, at) for at, tunnel in enumerate(self.tunnels)], self.end.pool
             ),
             tunnel_end=self.end,
             cookie_key=bytes(32),
@@ -153,6 +160,9 @@ class World:
             entropy=self.entropy,
             admission=self.admission,
         )
+
+    def _follower(self, tunnel: SimulatedTunnel, instance: int) -> Follower:
+        return Follower(UapiTunnel(tunnel.path), self.end.private_key, self.end.listen_port + instance)
 
     def restart(self, policy: str = POLICY) -> None:
         """A new `serve` process, maybe with another policy."""
@@ -165,7 +175,8 @@ class World:
         return TestClient(app, base_url=ORIGIN, follow_redirects=False, raise_server_exceptions=False)
 
     def close(self) -> None:
-        self.tunnel.stop()
+        for tunnel in self.tunnels:
+            tunnel.stop()
         self.engine.dispose()
 
     def tick(self) -> float:
@@ -174,8 +185,9 @@ class World:
     def passes(self, seconds: float) -> None:
         """Let time pass for everybody, and the background work happen at the end of it."""
         self.clock.time += timedelta(seconds=seconds)
-        self.tunnel.now += seconds
-        self.tunnel.interface.handle_deadline(now=self.tunnel.now)
+        for tunnel in self.tunnels:
+            tunnel.now += seconds
+            tunnel.interface.handle_deadline(now=tunnel.now)
         with contextlib.suppress(TunnelError):
             self.tick()
 

@@ -36,11 +36,15 @@ WRONG = {
     "TUNNEL_ENDPOINT": ["gateway.example.com", "gateway.example.com:0", "2001:db8::1"],
     "TUNNEL_ADDRESSES": ["100.96.0.1/16", "10.0.0.0/8,10.1.0.0/16", "100.96.0.0/30", "x", ","],
     "TUNNEL_MTU": ["1279", "65440", "-1", "x", "1420.0"],
+    "TUNNEL_INSTANCES": ["0", "65", "-1", "x", "1.5", "٨"],
     "TUNNEL_DNS": ["dns.example.com", "10.20.0.53:53", ",", "10.20.0.0/24", "fe80::1%eth0", ",".join(["10.0.0.1"] * 9)],
     "TUNNEL_DOMAINS": ["-x", "a b", "a..b", "é.example", "a" * 300],
     "TRANSFORMS": ["rust", "Python"],
     "SSF_ISSUER": ["http://events.example", "events.example"],
     "SSF_DELIVERY": ["Push", "both"],
+    "FLEET_URL": ["http://fleet.example", "fleet.example", "https://fleet.example/api"],
+    "FLEET_MAX_AGE_HOURS": ["0", "721", "1.5", "x", "٣"],
+    "UPDATE_SERVERS": ["10.20.9.5/28", "updates.example", ","],
     "OIDC_PROFILE": ["FAPI2", "fapi"],
     "PROVIDERS_FILE": ["providers.toml", "/nowhere/providers.toml"],
     "DEVELOPMENT_PROVIDER": ["0.0.0.0:9400", "192.0.2.1:9400", "example.com:9400"],
@@ -63,7 +67,7 @@ def test_every_setting_with_a_rule_is_in_the_table_above() -> None:
     text = str(refused.value)
     assert text.startswith("SALLYPORT_TYPO is not a setting; known are ")
     known = {name.removeprefix("SALLYPORT_") for name in text.split("known are ")[1].split(", ")}
-    assert known - set(WRONG) == {"TLS_KEY", "OIDC_CLIENT_SECRET", "SSF_TOKEN"}
+    assert known - set(WRONG) == {"TLS_KEY", "OIDC_CLIENT_SECRET", "SSF_TOKEN", "FLEET_TOKEN"}
 
 
 def test_an_empty_value_is_the_same_as_none() -> None:

@@ -333,7 +333,9 @@ def test_an_administrator_lets_a_hold_go_on_over_http(
     world.tick()
     with writing(world.engine) as db:
         login = world.log_in("carol", ("sallyport-admins",))
-        cookie = administrators.begin(db, login, "sallyport-admins", now=world.clock.time, entropy=world.entropy)
+        cookie = administrators.begin(
+            db, login, world.deployment.management, now=world.clock.time, entropy=world.entropy
+        )
     headers = {"cookie": f"{ADMIN_COOKIE}={cookie}", "x-sallyport-csrf": administrators.csrf_token(cookie)}
     held = world.browser.get("/v1/admin/holds", headers=headers).json()["holds"]
     assert [(hold["cause"][:7], hold["held"]) for hold in held] == [("policy:", 5)]

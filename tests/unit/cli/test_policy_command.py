@@ -92,7 +92,11 @@ def test_every_problem_is_printed_where_it_stands_with_what_is_allowed(
     assert status == 1
     assert out.splitlines() == [
         f"{file}:4:49: resources.wiki.ports.0: 'tcp/0' are not ports; {PORTS}",
+        "      wiki: {destinations: [10.20.0.10/32], ports: [tcp/0]}",
+        " " * 52 + "^",
         f"{file}:8:25: checks.fw.enabeld: is not a key; allowed are otherwise, warn, grace, severity, fix, platforms, groups, devices, tags, evidence, owner, link, check, enabled, input_policy, products",
+        "      fw: {check: firewall, enabeld: true, otherwise: quarantine}",
+        " " * 28 + "^",
         "2 problems",
     ]
 
@@ -191,6 +195,8 @@ def test_mistakes_in_fixtures_are_shown_as_those_in_policies_are(
     assert status == 1
     assert out.splitlines() == [
         f"{fixtures(tiny)}:5:20: fixtures.0.expect.tier: 'fulll' is no tier; allowed are full, quarantine, denied",
+        "        expect: {tier: fulll, reachable: [wiki]}",
+        " " * 23 + "^",
         "1 problem",
     ]
 

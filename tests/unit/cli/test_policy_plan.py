@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.__main__ import main
+from gateway.access import api_tokens
+from gateway.access.administrators import Role
+from gateway.store.engine import writing
 from tests.sim.gateway import HEALTHY, POLICY, World
 
 STRICTER = POLICY.replace("enabled: true, otherwise: quarantine", "enabled: true, otherwise: denied").replace(
@@ -57,13 +61,13 @@ def snapshot(capsys: pytest.CaptureFixture[str], folder: Path) -> Path:
 
 def at(file: Path, world: World) -> Path:
     """Say that the snapshot was taken at the world's time."""
-    head, *rest = file.read_text().splitlines()
+    head, *rest, end = file.read_text().splitlines()
     moved = [json.dumps({**json.loads(head), "at": world.clock.time.isoformat()})]
     for line in rest:
         members = json.loads(line)
         members["question"]["at"] = world.clock.time.isoformat()
         moved.append(json.dumps({**members, "over": False}))
-    file.write_text("\n".join(moved) + "\n")
+    file.write_text("\n".join([*moved, end]) + "\n")
     return file
 
 
@@ -159,6 +163,8 @@ def test_a_snapshot_overwrites_nothing_and_is_for_its_owner_alone(
         ('{"format": "sallyport fleet 1", "at": "2026-11-24T12:00:00+00:00"}\n{}\n', "line 2 is not a session"),
         ('{"format": "sallyport fleet 1", "at": "yesterday"}\n', "Invalid isoformat string"),
         ('{"format": "sallyport fleet 1"}\n', "line 1"),
+        ('{"format": "sallyport fleet 1", "at": "2026-11-24T12:00:00+00:00"}\n', "line 1 is not the end of a whole"),
+        ('{"format": "sallyport fleet 1", "at": "2026-11-24T12:00:00+00:00"}\n{"end": 1}\n', "line 2 is not the end"),
         ("\x00\x01" * 1000, "line 1 is not a JSON object"),
     ],
 )
@@ -177,3 +183,41 @@ def test_a_limit_that_is_none_is_a_wrong_call(stricter: Path, limit: str, capsys
     with pytest.raises(SystemExit, match="2"):
         main(["policy", "plan", str(stricter), f"--max-killed={limit}"])
     assert "allowed is a number of sessions or a share, for example 0, 12 or 2.5%" in capsys.readouterr().err
+
+
+def test_a_snapshot_that_was_cut_is_not_planned_against(
+    world: World, stricter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = snapshot(capsys, tmp_path)
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:-2]))
+    status, said = run(capsys, "plan", stricter, "--against", file, "--max-killed", "0")
+    assert status == 1
+    assert "is not the end of a whole snapshot" in said
+
+
+def test_a_pipeline_has_the_snapshot_by_an_api_token(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with writing(world.engine) as db:
+        made = {"name": "ci", "role": Role.AUDITOR, "lifetime": timedelta(days=30), "by": "carol"}
+        _, secret = api_tokens.create(db, **made, now=world.clock.time, entropy=world.entropy)  # type: ignore[arg-type]
+    token = tmp_path / "token"
+    token.write_text(f"{secret}\n")
+
+    def client(**given: Any) -> Any:
+        browser = world.new_browser()
+        browser.headers.update(given["headers"])
+        return browser
+
+    monkeypatch.setattr("gateway.cli.fleet.httpx2.Client", client)
+    file = tmp_path / "fetched.jsonl"
+    asked = ("snapshot", file, "--from", "https://gateway.example", "--token-file", token)
+    assert run(capsys, *asked) == (0, f"wrote {file}: 3 live sessions\n")
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert len(file.read_text().splitlines()) == 5
+    token.write_text("wrong")
+    file.unlink()
+    status, said = run(capsys, *asked)
+    assert status == 1
+    assert said.startswith("error: https://gateway.example answers 401: ")
+    assert not file.exists()

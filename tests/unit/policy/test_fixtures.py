@@ -79,7 +79,7 @@ def test_a_fixture_that_says_what_the_policy_decides_passes(tmp_path: Path) -> N
     [
         ("report_age:", "reportage:", "0.yaml:16:5: fixtures.0.reportage: is not a key; allowed are name, user, posture, expect, but, device, at, report_age, failing_for"),
         ("tier: full", "teir: full", "0.yaml:18:14: fixtures.0.expect.teir: is not a key; allowed are tier, findings, reachable, unreachable"),
-        ("name: bob", "nmae: bob", "0.yaml:12:12: fixtures.0.user.nmae: is not a key; allowed are name, groups"),
+        ("name: bob", "nmae: bob", "0.yaml:12:12: fixtures.0.user.nmae: is not a key; allowed are name, groups, tags, address, country, logged_in, acr"),
         ("{ago: 1h}", "{agoo: 1h}", "0.yaml:6:31: postures.healthy.antivirus.signatures_at.agoo: is not a key; allowed are ago, unreadable, missing"),
         ("{ago: 1h}", "{}", "0.yaml:6:30: postures.healthy.antivirus.signatures_at: needs one of ago, unreadable and missing"),
         ("{ago: 1h}", "{ago: 1h, missing: true}", "0.yaml:6:30: postures.healthy.antivirus.signatures_at: needs one of ago, unreadable and missing"),

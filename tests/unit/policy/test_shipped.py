@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from gateway.policy.load import load_policy, loads
+from gateway.policy.advice import advice
+from gateway.policy.coverage import covered
+from gateway.policy.load import load_parts, load_policy, loads
 from gateway.policy.schema import json_schema
 from gateway.policy.source import parse
 from gateway.policy.suite import fixtures_beside, load_fixtures
@@ -27,8 +29,8 @@ def data(text: str) -> Any:
     return parse(text.encode(), "x.yaml").data
 
 
-def test_there_is_a_policy_to_begin_with_and_one_for_the_demo() -> None:
-    assert [folder.name for folder in SHIPPED] == ["demo", "starter"]
+def test_these_policies_are_shipped() -> None:
+    assert [folder.name for folder in SHIPPED] == ["contractors", "demo", "starter", "strict"]
 
 
 @pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
@@ -47,9 +49,17 @@ def test_every_check_and_every_resource_of_a_shipped_policy_is_in_a_fixture(fold
     policy = load_policy(folder)
     expected = [case.fixture.expect for case in load_fixtures(fixtures_beside(folder), policy)]
     failing = {name for expect in expected for name in expect.findings or ()}
-    assert set(policy.checks) - failing <= ({"agent-version"} if folder.name == "demo" else set())
+    assert set(policy.checks) == failing - {"report"}
     assert set(policy.resources) == {name for e in expected for name in e.reachable if " " not in name}
     assert {name for e in expected for name in e.unreachable} >= set(policy.resources) - {"remediation", "dns"}
+
+
+@pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
+def test_there_is_no_advice_about_a_shipped_policy_and_its_fixtures_try_all_of_it(folder: Path) -> None:
+    policy, parts = load_parts(folder)
+    assert advice(policy, parts) == []
+    trials = [hold(policy, case) for case in load_fixtures(fixtures_beside(folder), policy)]
+    assert covered(policy, trials).whole
 
 
 def test_the_starter_policy_shows_the_common_kinds_of_check_with_grace_fixes_and_warnings() -> None:
