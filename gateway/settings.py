@@ -51,6 +51,10 @@ class Settings:
     ssf_issuer: str | None
     ssf_token: str | None
     ssf_delivery: str
+    fleet_url: str | None
+    fleet_token: str | None
+    fleet_max_age_hours: int
+    update_servers: tuple[Network, ...]
     tunnel_interface: str
     tunnel_endpoint: tuple[str, int]
     tunnel_addresses: tuple[Network, ...]
@@ -99,6 +103,10 @@ class Settings:
             ssf_issuer=read.optional("SSF_ISSUER", issuer_url),
             ssf_token=read.optional("SSF_TOKEN", _text),
             ssf_delivery=read("SSF_DELIVERY", "push", _delivery),
+            fleet_url=read.optional("FLEET_URL", _origin),
+            fleet_token=read.optional("FLEET_TOKEN", _text),
+            fleet_max_age_hours=read("FLEET_MAX_AGE_HOURS", "24", _hours),
+            update_servers=read.optional("UPDATE_SERVERS", _server_networks) or (),
             tunnel_interface=interface,
             tunnel_endpoint=endpoint,
             tunnel_addresses=addresses,
@@ -120,6 +128,8 @@ class Settings:
         read.refuse_unknown()
         if (settings.tls_certificate is None) != (settings.tls_key is None):
             raise SettingsError("SALLYPORT_TLS_CERTIFICATE and SALLYPORT_TLS_KEY belong together: set both or none")
+        if (settings.fleet_url is None) != (settings.fleet_token is None):
+            raise SettingsError("SALLYPORT_FLEET_URL and SALLYPORT_FLEET_TOKEN belong together: set both or none")
         if settings.providers_file is not None and settings.oidc_issuer is not None:
             raise SettingsError(
                 "SALLYPORT_PROVIDERS_FILE and SALLYPORT_OIDC_ISSUER exclude each other: set one of them"
@@ -227,6 +237,19 @@ def issuer_url(text: str) -> str:
     if url.scheme == "http" and url.hostname not in LOOPBACK:
         raise ValueError("must be https, except on a loopback address")
     return text
+
+
+def _hours(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 0 < int(text) <= 720:
+        raise ValueError("must be a number of hours from 1 to 720")
+    return int(text)
+
+
+def _server_networks(text: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ip_network(part.strip()) for part in text.split(","))
+    except ValueError:
+        raise ValueError("must be networks with commas between, for example 10.20.9.5/32,2001:db8::/64") from None
 
 
 def _delivery(text: str) -> str:

@@ -25,6 +25,7 @@ from gateway.access import sessions
 from gateway.access.addresses import Pool
 from gateway.access.follower import Follower
 from gateway.access.reconcile import desired_peers, renewal
+from gateway.access.tunnel import UapiTunnel
 from gateway.errors import TunnelError
 from gateway.packet.drop import Drop
 from gateway.store import tables
@@ -62,6 +63,11 @@ class Enforcement:
         self._lock = threading.Lock()
         self._renewals: set[str] = set()
         self._unwritten: dict[str, Held] = {}
+
+    @property
+    def tunnels(self) -> list[UapiTunnel]:
+        """The instances, for whoever only looks."""
+        return [follower.tunnel for follower in self._followers]
 
     @property
     def whole(self) -> bool:

@@ -29,6 +29,11 @@ class Follower:
         self.status = InterfaceStatus()
 
     @property
+    def tunnel(self) -> UapiTunnel:
+        """The way to the instance, for whoever only looks."""
+        return self._tunnel
+
+    @property
     def whole(self) -> bool:
         """True while the tunnel that we configured is there and the last change reached it."""
         return self._incarnation is not None and self._incarnation == self._tunnel.identity()

@@ -7,7 +7,7 @@ do about it follows from the rows (`reconcile`); nothing here talks to it.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from sqlmodel import Session, col, select
 
 from agent import wire
 from agent.wire import Fact
-from gateway.access import audit, breaker, devices, history, names, signals, verdicts
+from gateway.access import audit, breaker, devices, history, names, signals, testimony, verdicts
 from gateway.access.addresses import release
 from gateway.access.audit import GATEWAY, Event
 from gateway.access.identifiers import Entropy, is_identifier, new_identifier
@@ -25,7 +25,7 @@ from gateway.access.place import NOWHERE, Place
 from gateway.access.ratchet import Turn
 from gateway.errors import Conflict, NotFound, Unauthenticated
 from gateway.identity.device import VerifiedDeviceClaims, VerifiedReport
-from gateway.policy import record
+from gateway.policy import evidence, record
 from gateway.policy.document import NO_ANSWERS
 from gateway.policy.model import Answers, Decision, Posture, Signal, Subject
 from gateway.policy.policy import Policy
@@ -133,8 +133,9 @@ def report(
     now: datetime,
     entropy: Entropy,
     place: Place = NOWHERE,
+    seen: Mapping[str, Fact] | None = None,
 ) -> Accepted:
-    """Judge a report and renew the lease.
+    """Judge a report and renew the lease. `seen` is what the tunnel has seen of the device, under its names.
 
     Raises Conflict when it does not come in turn or names facts that this session has not sent, and Forked when the
     device has a double.
@@ -152,7 +153,9 @@ def report(
     session.sequence = expected
     session.lease_until = min(now + policy.session.lease, session.expires_at)
     session.address, session.country = place.address, place.country
-    posture = Posture(facts, datetime.fromtimestamp(said.issued_at, UTC), now)
+    issued_at = datetime.fromtimestamp(said.issued_at, UTC)
+    told = {**testimony.told(db, device, now=now), **(seen or {})}
+    posture = _posture(evidence.assembled(facts, told, issued_at=issued_at, received_at=now), issued_at, now)
     changed = _keep_posture(db, session, posture)
     judge(db, rules, session, posture, now=now, changed=changed)
     return Accepted(session, nonce, session.ended_at is not None or _reach(session) != known)
@@ -160,6 +163,23 @@ def report(
 
 def _reach(session: tables.Session) -> tuple[Any, ...]:
     return session.permits, session.rate, session.tier, session.findings, session.resources
+
+
+def hear(db: Session, rules: Policy | InForce, session: tables.Session, *, now: datetime) -> bool:
+    """Judge a live session by what others tell about its device now. Says whether the verdict has changed."""
+    posture = latest_posture(db, session)
+    if posture is None:
+        return False
+    seen = {name: fact for name, fact in posture.facts.items() if name.startswith("seen.")}
+    told = {**testimony.told(db, session.device, now=now), **seen}
+    times = posture.observed_at, posture.received_at
+    facts = evidence.assembled(posture.facts, told, issued_at=times[0], received_at=times[1])
+    heard = _posture(facts, *times)
+    return judge(db, rules, session, heard, now=now, changed=_keep_posture(db, session, heard))
+
+
+def _posture(facts: Mapping[str, Fact], observed_at: datetime, received_at: datetime) -> Posture:
+    return Posture(facts, observed_at, received_at, grades=evidence.grades(facts))
 
 
 def renew(db: Session, rules: Policy | InForce, login: tables.Login, *, now: datetime) -> tables.Session | None:
@@ -291,7 +311,7 @@ def posture_of(session: tables.Session, row: tables.Posture | None) -> Posture |
     if row is None or row.session != session.id:
         return None
     facts = {name: Fact.from_json(members) for name, members in row.facts.items()}
-    return Posture(facts, row.observed_at, row.received_at)
+    return _posture(facts, row.observed_at, row.received_at)
 
 
 def question(
@@ -431,12 +451,13 @@ def _due(session: tables.Session, policy: Policy) -> datetime:
 def _unchanged(db: Session, session: tables.Session, digest: str) -> dict[str, Fact]:
     """The facts that a heartbeat means: those of this session's report before, and no others."""
     row = db.get(tables.Posture, session.device)
-    if row is None or row.session != session.id or wire.digest(row.facts) != digest:
+    own = {name: fact for name, fact in row.facts.items() if not evidence.is_others(name)} if row is not None else {}
+    if row is None or row.session != session.id or wire.digest(own) != digest:
         raise Conflict(
             "facts-unknown",
             "send the facts themselves: those that were named are not the ones before",
         )
-    return {name: Fact.from_json(fact) for name, fact in row.facts.items()}
+    return {name: Fact.from_json(fact) for name, fact in own.items()}
 
 
 def _keep_posture(db: Session, session: tables.Session, posture: Posture) -> tables.Members:

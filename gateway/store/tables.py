@@ -201,6 +201,18 @@ class Posture(SQLModel, table=True):
     failing_since: dict[str, float] = Field(default_factory=dict, sa_type=JSON)
 
 
+class Testimony(SQLModel, table=True):
+    """What a witness, an MDM say, last told about a device. Worth nothing from `fresh_until` on."""
+
+    __tablename__ = "testimonies"
+
+    device: str = Field(primary_key=True, foreign_key="devices.id")
+    witness: str = Field(primary_key=True)
+    facts: Members = Field(sa_type=JSON)
+    at: datetime = Field(sa_type=Utc)
+    fresh_until: datetime = Field(sa_type=Utc)
+
+
 class Peer(SQLModel, table=True):
     """A tunnel public key (hex) and the session that it was given to. The row stays, so a key never returns."""
 

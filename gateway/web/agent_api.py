@@ -132,7 +132,17 @@ def report(gateway: Deployment, request: Request, body: bytes) -> Response:
     try:
         with writing(gateway.engine) as db:
             rules, owner = gateway.in_force, key.thumbprint
-            accepted = sessions.report(db, rules, owner, verified, now=now, entropy=gateway.entropy, place=place)
+            peer = sessions.live_peer(db, verified.report.session)
+            accepted = sessions.report(
+                db,
+                rules,
+                owner,
+                verified,
+                now=now,
+                entropy=gateway.entropy,
+                place=place,
+                seen=gateway.sightings.facts(peer.public_key if peer else None, now=now),
+            )
     except devices.Forked as forked:
         _quarantine(gateway, key.thumbprint, forked, now=now)
         raise

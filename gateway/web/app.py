@@ -29,6 +29,7 @@ from gateway.web import (
     openapi,
     problems,
     security_events,
+    witnessing,
 )
 from gateway.web.deployment import Deployment
 from gateway.web.operations import Operation, Proof
@@ -65,7 +66,7 @@ def make_app(gateway: Deployment, *, work: bool = True) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        work_to_do = (background.run, names.run, security_events.run) if work else ()
+        work_to_do = (background.run, names.run, security_events.run, witnessing.run) if work else ()
         tasks = [asyncio.create_task(run(gateway)) for run in work_to_do]
         yield
         gateway.notices.close()

@@ -19,6 +19,7 @@ from gateway.access.identifiers import Entropy
 from gateway.access.names import Lookup
 from gateway.access.place import Map, Place
 from gateway.access.policies import Applied
+from gateway.access.sightings import Sightings
 from gateway.errors import TunnelError
 from gateway.identity import sealing
 from gateway.identity.providers import Providers
@@ -28,6 +29,7 @@ from gateway.policy.stage import Budget, InForce
 from gateway.store import tables
 from gateway.web.clock import Clock
 from gateway.web.notices import Notices
+from gateway.witness import Witness
 
 PROVIDER_TOKEN = b"sallyport provider token 1"
 
@@ -51,7 +53,8 @@ class ProviderCheck:
 class Deployment:
     """What a request may need. `cookie_key` seals the login state, 32 bytes; `history` is how long decisions are kept;
     `receiver` takes security events, where there is a transmitter. `policy` is that of the folder; what decides is
-    `in_force`. `lookup` asks for the names of the policy, `map` knows in which country an address is."""
+    `in_force`. `lookup` asks for the names of the policy, `map` knows in which country an address is. `witness` knows the
+    devices too, and its records are worth something for `witness_age`."""
 
     public_url: str
     management: Management
@@ -68,6 +71,9 @@ class Deployment:
     admission: Admission = field(default_factory=Admission)
     receiver: Receiver | None = None
     history: timedelta = timedelta(days=90)
+    sightings: Sightings = field(default_factory=Sightings)
+    witness: Witness | None = None
+    witness_age: timedelta = timedelta(hours=24)
     applied: Applied = field(default_factory=lambda: Applied({}, Budget()))
     notices: Notices = field(default_factory=Notices)
     lookup: Lookup | None = None

@@ -30,6 +30,7 @@ from gateway.access.follower import Follower
 from gateway.access.place import Map
 from gateway.access.policies import Applied
 from gateway.access.resolver import Resolver
+from gateway.access.sightings import Sightings
 from gateway.access.tunnel import SOCKETS, UapiTunnel
 from gateway.errors import HostError, SettingsError
 from gateway.identity.client_key import ClientKey
@@ -49,6 +50,8 @@ from gateway.web import certificate, state
 from gateway.web.app import make_app
 from gateway.web.clock import Clock
 from gateway.web.deployment import Deployment, ProviderCheck
+from gateway.witness import Witness
+from gateway.witness.fleet import Fleet
 
 DRAIN_SECONDS = 2
 
@@ -112,6 +115,9 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
         admission=Admission(frozenset(settings.approve_groups), settings.devices_per_user),
         receiver=_receiver(settings, engine, cookie_key),
         history=timedelta(days=settings.history_days),
+        sightings=Sightings(settings.update_servers),
+        witness=_witness(settings),
+        witness_age=timedelta(hours=settings.fleet_max_age_hours),
         lookup=Resolver(*_name_server(settings.dns_server)),
         map=Map(settings.countries_file),
         applied=Applied(
@@ -119,6 +125,12 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
             Budget(settings.breaker_share, settings.breaker_window, settings.breaker_floor),
         ),
     )
+
+
+def _witness(settings: Settings) -> Witness | None:
+    if settings.fleet_url is None or settings.fleet_token is None:
+        return None
+    return Fleet(settings.fleet_url, settings.fleet_token, Egress.for_issuer(settings.fleet_url))
 
 
 def _name_server(server: tuple[str, int] | None) -> tuple[Sequence[str], int]:

@@ -13,6 +13,7 @@ class Kind(enum.Enum):
     ENDPOINT = "endpoint"
     LEASE_ENDED = "lease_ended"
     DENIED_FLOW = "denied_flow"
+    SYN = "syn"
 
 
 @dataclass(frozen=True, slots=True)

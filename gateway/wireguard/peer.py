@@ -31,7 +31,7 @@ class Peer:
         "_guard", "allowed_ips", "answers", "attempts", "consumed_at", "current", "denied_at", "drops", "endpoint", "flows", "handshake",
         "handshake_index", "initiated_at", "jar", "jitter", "keepalive", "last_handshake", "lease_over", "next",
         "pace_rx", "pace_tx", "preshared", "previous", "public_key", "removed", "rx_bytes", "scheduled", "staged", "static_static",
-        "timers", "tx_bytes",
+        "syn_at", "timers", "tx_bytes",
     )  # fmt: skip
 
     def __init__(self, public_key: bytes, static_static: bytes | None, guard: Guard) -> None:
@@ -62,6 +62,7 @@ class Peer:
         self.lease_over = False
         self.scheduled = NEVER
         self.denied_at = -NEVER
+        self.syn_at = -NEVER
         self.last_handshake = 0.0
         self.rx_bytes = 0
         self.tx_bytes = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 from itertools import compress
 
-from gateway.packet import ip, refusal
+from gateway.packet import ip, refusal, syn
 from gateway.packet.checksum import Buffer
 from gateway.packet.drop import Drop
 from gateway.packet.ip import Header
@@ -23,6 +23,8 @@ from gateway.wireguard.transforms import Sealed
 
 DENIAL_INTERVAL = 0.1
 """Seconds between two events about denied flows of one peer."""
+SYN_INTERVAL = 1.0
+"""Seconds between two events about connections that one peer begins: a sample tells its system as well as all of them."""
 REFUSALS = frozenset({Drop.NOT_PERMITTED, Drop.NO_FLOW})
 """What an honest sender is told about. What is forged, late or too much is not answered."""
 REKEY_ON_RECEIVE = REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT
@@ -271,6 +273,10 @@ class Transport:
                 state.drop(reason, peer)
                 self._denied(peer, first, header, now=now)
                 return self._answers(peer, first, header, reason, towards_peer=False, now=now)
+            if header.protocol == ip.TCP and now - peer.syn_at >= SYN_INTERVAL and syn.is_syn(first, header):
+                peer.syn_at = now
+                detail = f"destination={ip_address(header.destination)} fingerprint={syn.fingerprint(first, header)}"
+                state.note(Kind.SYN, peer, detail)
         return [parts]
 
     def _denied(self, peer: Peer, packet: Buffer, header: Header, *, now: float) -> None:

@@ -18,6 +18,7 @@ from sqlmodel import select
 from agent.wire import Fact, PostureReport
 from gateway.access import courses, reevaluation, sessions
 from gateway.access.courses import Part
+from gateway.policy.evidence import CONTRADICTIONS, ENDS, SKEW
 from gateway.policy.load import loads
 from gateway.policy.policy import Policy
 from gateway.policy.replay import Replay, replayed
@@ -192,6 +193,6 @@ def test_heartbeats_that_say_the_same_are_not_recorded(tmp_path: Path) -> None:
     with reading(life.engine) as db:
         rows = db.exec(select(tables.History).where(tables.History.received_at != None)).all()  # noqa: E711
     assert [(row.at, row.tier) for row in rows] == [(NOW, "full"), (NOW + 20 * HEARTBEAT, "limited")]
-    assert sorted(rows[0].question["facts"]) == ["firewall.enabled", "seen.clock_skew"]
+    assert set(rows[0].question["facts"]) == {"firewall.enabled", ENDS, SKEW, CONTRADICTIONS}
     assert rows[1].question["facts"]["firewall.enabled"]["value"] is False
     life.engine.dispose()

@@ -42,6 +42,9 @@ WRONG = {
     "TRANSFORMS": ["rust", "Python"],
     "SSF_ISSUER": ["http://events.example", "events.example"],
     "SSF_DELIVERY": ["Push", "both"],
+    "FLEET_URL": ["http://fleet.example", "fleet.example", "https://fleet.example/api"],
+    "FLEET_MAX_AGE_HOURS": ["0", "721", "1.5", "x", "٣"],
+    "UPDATE_SERVERS": ["10.20.9.5/28", "updates.example", ","],
     "OIDC_PROFILE": ["FAPI2", "fapi"],
     "PROVIDERS_FILE": ["providers.toml", "/nowhere/providers.toml"],
     "DEVELOPMENT_PROVIDER": ["0.0.0.0:9400", "192.0.2.1:9400", "example.com:9400"],
@@ -64,7 +67,7 @@ def test_every_setting_with_a_rule_is_in_the_table_above() -> None:
     text = str(refused.value)
     assert text.startswith("SALLYPORT_TYPO is not a setting; known are ")
     known = {name.removeprefix("SALLYPORT_") for name in text.split("known are ")[1].split(", ")}
-    assert known - set(WRONG) == {"TLS_KEY", "OIDC_CLIENT_SECRET", "SSF_TOKEN"}
+    assert known - set(WRONG) == {"TLS_KEY", "OIDC_CLIENT_SECRET", "SSF_TOKEN", "FLEET_TOKEN"}
 
 
 def test_an_empty_value_is_the_same_as_none() -> None:

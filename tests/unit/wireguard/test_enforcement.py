@@ -90,6 +90,22 @@ def test_a_denied_flow_is_an_event_but_not_for_every_packet():
     ]
 
 
+def test_a_connection_that_a_peer_begins_is_an_event_once_a_second():
+    world, client, gateway = pair()
+    permit(world, gateway, client, (Permit.parse("10.0.0.2/32 tcp/80"),))
+    begins = tcp("10.0.0.1", "10.0.0.2", dport=80, flags=2)
+    for packet in (tcp("10.0.0.1", "10.0.0.2", dport=80, flags=16), begins, begins, begins):
+        world.send(client, packet)
+
+    def told():
+        return [str(e).partition(" destination")[2] for e in gateway.interface.events() if e.kind is Kind.SYN]
+
+    assert told() == ["=10.0.0.2 fingerprint=64:8192:"]
+    world.advance(1.1)
+    world.send(client, begins)
+    assert len(told()) == 1
+
+
 def test_a_lease_ends_by_itself_and_the_old_key_gets_no_handshake():
     world, client, gateway = pair()
     change(world, gateway, client, lease_ms=60_000)
