@@ -17,7 +17,7 @@ pip := $(bin)/pip --disable-pip-version-check --quiet
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' $(here)/Makefile
 	echo "make native build the native transforms (needs cargo); make test does it where cargo is installed"
-	echo "make bench  ours against the newest wireguard-go, boringtun and OpenVPN, as ratios (RUNS=5, JSON=file)"
+	echo "make bench  ours against the newest wireguard-go, boringtun and OpenVPN, as ratios (RUNS=5, JSON=file, ONLY=tcp,rtt,…)"
 	echo "make bench-attack  goodput while strangers flood the gateway (RUNS=3)"
 	echo "make fuzz   atheris on the parsers, a minute each (TARGETS, SECONDS_EACH); make test replays what it found"
 	echo "make lint   ruff, mypy and the import contracts alone"
@@ -59,7 +59,7 @@ format: $(here)/.venv/.dev
 
 bench: test-packages $(here)/.venv/.dev native-if-possible
 	@command -v iperf3 >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends iperf3 >/dev/null
-	cd $(here) && exec $(bin)/python -m tests.bench $(if $(RUNS),--runs $(RUNS)) $(if $(JSON),--json $(JSON))
+	cd $(here) && exec $(bin)/python -m tests.bench $(if $(RUNS),--runs $(RUNS)) $(if $(JSON),--json $(JSON)) $(if $(ONLY),--only $(ONLY))
 
 bench-attack: test-packages $(here)/.venv/.dev native-if-possible
 	@command -v iperf3 >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends iperf3 >/dev/null

@@ -112,6 +112,8 @@ CATALOGUE: Final[dict[str, Described]] = {
     "agent.version": Described(Kind.TEXT),
     "agent.digest": Described(Kind.TEXT),
     "agent.integrity": Described(Kind.FLAG),
+    "tpm.attested": Described(Kind.FLAG, ()),
+    "tpm.pcrs": Described(Kind.MAP, ()),
     "mdm.product": Described(Kind.TEXT, ()),
     "mdm.enrolled": Described(Kind.FLAG, ()),
     "mdm.seen_at": Described(Kind.TIME, ()),

@@ -19,6 +19,7 @@ from agent.inbox import Inbox, follow_events
 from agent.posture import LIVELY, Posture
 from agent.schedule import Schedule, SleepDetector, back_off
 from agent.status import StatusBoard, changes
+from agent.tpm import Tpm
 from agent.tunnel import Tunnel
 from agent.watch import Watches
 
@@ -44,6 +45,7 @@ class Agent:
         board: StatusBoard,
         *,
         nonce: Nonce,
+        tpm: Tpm | None = None,
         say: Callable[[str], None],
     ) -> None:
         self._gateway = gateway
@@ -51,6 +53,7 @@ class Agent:
         self._tunnel = tunnel
         self._board = board
         self._nonce = nonce
+        self._tpm = tpm
         self._say = say
         self._stopped = False
         self._disturbed = False
@@ -87,7 +90,7 @@ class Agent:
     def _attempt(self) -> None:
         """Live one session, or wait until another try makes sense."""
         try:
-            conversation = Conversation(self._gateway, self._nonce)
+            conversation = Conversation(self._gateway, self._nonce, self._tpm)
             self._live(conversation)
             if not self._stopped:
                 self._pause("ended", self._end, back_off(self._failures))

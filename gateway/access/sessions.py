@@ -17,7 +17,7 @@ from sqlmodel import Session, col, select
 
 from agent import wire
 from agent.wire import Fact
-from gateway.access import audit, breaker, devices, history, names, signals, testimony, verdicts
+from gateway.access import attestation, audit, breaker, devices, history, names, signals, testimony, verdicts
 from gateway.access.addresses import release
 from gateway.access.audit import GATEWAY, Event
 from gateway.access.identifiers import Entropy, is_identifier, new_identifier
@@ -154,7 +154,7 @@ def report(
     session.lease_until = min(now + policy.session.lease, session.expires_at)
     session.address, session.country = place.address, place.country
     issued_at = datetime.fromtimestamp(said.issued_at, UTC)
-    told = {**testimony.told(db, device, now=now), **(seen or {})}
+    told = {**testimony.told(db, device, now=now), **(seen or {}), **attestation.told(row, said)}
     posture = _posture(evidence.assembled(facts, told, issued_at=issued_at, received_at=now), issued_at, now)
     changed = _keep_posture(db, session, posture)
     judge(db, rules, session, posture, now=now, changed=changed)

@@ -18,6 +18,7 @@ VIRTIO = struct.Struct("=BBHHHH")
 NEEDS_CHECKSUM = 1
 GSO_NONE, GSO_TCPV4, GSO_TCPV6, GSO_UDP, GSO_ECN = 0, 1, 4, 5, 0x80
 PLAIN = bytes(VIRTIO.size)
+_SHORT, _SHORTS, _LONG = struct.Struct("!H"), struct.Struct("!HH"), struct.Struct("!I")
 
 TCP_CHECKSUM, UDP_CHECKSUM = 16, 6
 FIN, PSH, ACK, CWR = 0x01, 0x08, 0x10, 0x80
@@ -78,11 +79,11 @@ class _Headers:
     def stamp(self, index: int, length: int) -> None:
         """Write lengths, identification and header checksum of segment `index`, `length` bytes long altogether."""
         if not self._v4:
-            struct.pack_into("!H", self.bytes, 4, length - 40)
+            _SHORT.pack_into(self.bytes, 4, length - 40)
             return
         identification = (self._identification + index) & 0xFFFF
-        struct.pack_into("!HH", self.bytes, 2, length, identification)
-        struct.pack_into("!H", self.bytes, 10, checksum.finish(self._sum + length + identification))
+        _SHORTS.pack_into(self.bytes, 2, length, identification)
+        _SHORT.pack_into(self.bytes, 10, checksum.finish(self._sum + length + identification))
 
 
 def _shortest_header(packet: memoryview) -> int:
@@ -105,19 +106,21 @@ def _split_tcp(packet: memoryview, start: int, size: int) -> list[Parts]:
     stamped[start + 16 : start + 18] = bytes(2)
     base = headers.pseudo + ones_sum(stamped[start:end])
     payload = packet[end:]
+    base += end - start
+    limit, marks = len(payload), flags & ~(FIN | PSH)
     packets: list[Parts] = []
-    for index, at in enumerate(range(0, len(payload), size)):
+    for index, at in enumerate(range(0, limit, size)):
         segment = payload[at : at + size]
-        last = at + size >= len(payload)
-        marks = flags if last else flags & ~(FIN | PSH)
-        marks = marks & ~CWR if index else marks
+        if at + size >= limit:
+            marks |= flags & (FIN | PSH)
         position = (sequence + at) & 0xFFFFFFFF
         headers.stamp(index, end + len(segment))
-        struct.pack_into("!I", stamped, start + 4, position)
+        _LONG.pack_into(stamped, start + 4, position)
         stamped[start + 13] = marks
-        total = base + end - start + len(segment) + position + marks + ones_sum(segment)
-        struct.pack_into("!H", stamped, start + TCP_CHECKSUM, checksum.finish(total))
+        total = base + len(segment) + position + marks + ones_sum(segment)
+        _SHORT.pack_into(stamped, start + TCP_CHECKSUM, ~(total % 65535) & 0xFFFF)
         packets.append([bytes(stamped), segment])
+        marks &= ~CWR
     return packets
 
 
@@ -243,7 +246,7 @@ def _ends(packet: bytes, start: int) -> bytes:
 def _sound(packet: bytes, start: int, protocol: int) -> bool:
     """Whether the transport checksum holds. The addresses of the pseudo-header lie right before the transport header."""
     covered = packet[start - (8 if start == 20 else 32) :]
-    return checksum.holds(ones_sum(covered) + protocol + len(packet) - start)
+    return (ones_sum(covered) + protocol + len(packet) - start) % 65535 == 0
 
 
 def _tcp_segment(packet: bytes) -> _Segment | None:

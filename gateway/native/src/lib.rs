@@ -1,9 +1,13 @@
 //! `seal` and `open_`: bytes in, bytes out, the interpreter's lock released meanwhile. They decide nothing.
 //! The reference is `gateway/wireguard/transforms/reference.py`; both give the same bytes.
 
+#[forbid(unsafe_code)]
 mod checksum;
+#[forbid(unsafe_code)]
 mod merge;
+#[forbid(unsafe_code)]
 mod packet;
+#[forbid(unsafe_code)]
 mod split;
 
 use std::slice;

@@ -15,6 +15,7 @@ from gateway.wireguard.transforms import Opened, Sealed
 
 NAME = "python"
 _NONCE = Struct("<4xQ")
+_NONCE_HEAD = bytes(4)
 _OVERHEAD = TRANSPORT_HEADER.size + TAG
 
 
@@ -28,10 +29,11 @@ def seal(key: ChaCha20Poly1305, receiver: int, counter: int, frame: Buffer, mtu:
     for parts in split(frame):
         plaintext = b"".join(parts)
         size = len(plaintext)
-        padding = max(0, min(-size % PADDING, mtu - size))
-        ciphertext = key.encrypt(_NONCE.pack(counter), plaintext + bytes(padding), None)
-        pieces += (TRANSPORT_HEADER.pack(TRANSPORT, receiver, counter), ciphertext)
-        segment = segment or size + padding + _OVERHEAD
+        if size % PADDING and size < mtu:
+            plaintext += bytes(min(-size % PADDING, mtu - size))
+        pieces.append(TRANSPORT_HEADER.pack(TRANSPORT, receiver, counter))
+        pieces.append(key.encrypt(_NONCE.pack(counter), plaintext, None))
+        segment = segment or len(plaintext) + _OVERHEAD
         counter += 1
     return Sealed(b"".join(pieces), segment, len(pieces) // 2)
 
@@ -42,12 +44,12 @@ def seal_empty(key: ChaCha20Poly1305, receiver: int, counter: int) -> Sealed:
 
 
 def open_(key: ChaCha20Poly1305, train: Buffer, segment: int, *, udp: bool = True) -> Opened:
-    view = memoryview(train)
+    whole = bytes(train)
     authentic: list[bool] = []
     packets: list[bytes] = []
     keepalives = malformed = 0
-    for at in range(0, len(view), segment):
-        plaintext = _decrypted(key, view[at : at + segment])
+    for at in range(0, len(whole), segment):
+        plaintext = _decrypted(key, whole[at : at + segment])
         authentic.append(plaintext is not None)
         if plaintext is None:
             continue
@@ -60,11 +62,11 @@ def open_(key: ChaCha20Poly1305, train: Buffer, segment: int, *, udp: bool = Tru
     return Opened(authentic, merge(packets, udp=udp), keepalives, malformed)
 
 
-def _decrypted(key: ChaCha20Poly1305, datagram: memoryview) -> bytes | None:
+def _decrypted(key: ChaCha20Poly1305, datagram: bytes) -> bytes | None:
     if len(datagram) < TRANSPORT_MINIMUM:
         return None
     try:
-        return key.decrypt(bytes(4) + datagram[8:16], datagram[16:], None)
+        return key.decrypt(_NONCE_HEAD + datagram[8:16], datagram[16:], None)
     except InvalidTag:
         return None
 
