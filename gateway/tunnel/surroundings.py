@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from ipaddress import ip_network
 from typing import Final, NamedTuple
 
+from gateway.packet import ip
 from gateway.packet.prefixes import Network
 
 RTM_NEWLINK, RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 16, 20, 21, 22
@@ -88,6 +89,13 @@ class Surroundings:
         return frozenset(ip_network(each.packed) for each in self._known) | frozenset(
             ip_network((each.packed, each.prefix), strict=False) for each in pools
         )
+
+    def several(self) -> bool:
+        """Say whether the host can be reached at more than one address of a family, the tunnel's own left out."""
+        outer = [
+            each.packed for each in self._known if each.interface != self._interface and not ip.special(each.packed)
+        ]
+        return any(sum(len(each) == size for each in outer) > 1 for size in (4, 16))
 
     def close(self) -> None:
         self.sock.close()
