@@ -6,6 +6,7 @@ The socket is opened while sockets of its kind may be opened; listening needs no
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import sys
@@ -70,9 +71,12 @@ class Surroundings:
                 data = self.sock.recv(1 << 16)
             except BlockingIOError:
                 return
-            except OSError:  # ENOBUFS: something was lost, so everything is asked for again
-                self._ask()
-                continue
+            except (
+                OSError
+            ):  # ENOBUFS: something was lost. What has gone may stay guarded, what is new is asked for again
+                with contextlib.suppress(OSError):
+                    self._ask()
+                return
             for news in parse(data):
                 self._take(news)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from ipaddress import ip_address
@@ -71,3 +72,20 @@ def test_a_host_has_several_addresses_when_strangers_can_reach_two_of_one_family
     assert not known(*usual, (2, "2001:db8::1", 64)).several()
     assert known(*usual, (3, "10.20.0.1", 24)).several()
     assert known(*usual, (2, "2001:db8::1", 64), (2, "2001:db8::2", 64)).several()
+
+
+class Overrun:
+    """A netlink socket that has lost messages, and cannot be asked either."""
+
+    def recv(self, _size: int) -> bytes:
+        raise OSError(errno.ENOBUFS, "No buffer space available")
+
+    def send(self, _data: bytes) -> int:
+        raise OSError(errno.ENOBUFS, "No buffer space available")
+
+
+def test_lost_messages_neither_end_the_tunnel_nor_open_what_was_guarded() -> None:
+    host = known((2, "198.51.100.7", 24))
+    host.sock = Overrun()  # type: ignore[assignment]
+    host.read()
+    assert {str(each) for each in host.guarded()} == {"198.51.100.7/32"}
