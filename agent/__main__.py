@@ -14,22 +14,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from agent import bugreport, doctor, screen, wire
+from agent import bugreport, doctor, screen, tpm, wire
 from agent.addresses import Addresses
+from agent.answers import printable
 from agent.client import Gateway, origin
 from agent.collect import Collection
 from agent.collect.linux import antivirus
 from agent.errors import AgentError
 from agent.footprint import Footprint
-from agent.login import log_in
+from agent.login import log_in, log_in_elsewhere
 from agent.run import Agent
 from agent.state import DEFAULT_FOLDER, State
 from agent.status import StatusBoard
+from agent.tpm import Tpm
 from agent.tunnel import BACKENDS, INTERFACE, Tunnel
 from agent.watch import Watches
 from agent.wire import AGENT_VERSION, Enrolment
 
 STATE_DIR: Final = "SALLYPORT_AGENT_STATE_DIR"
+TPM: Final = "SALLYPORT_AGENT_TPM"
 CLAMD_SOCKET: Final = "SALLYPORT_AGENT_CLAMD_SOCKET"
 
 
@@ -72,7 +75,12 @@ def parser() -> argparse.ArgumentParser:
         "--for", dest="resource", metavar="RESOURCE", help="log in as young or strong as this resource asks"
     )
     login.set_defaults(run=_login)
+    logout = commands.add_parser("logout", help="end this machine's login and its session")
+    logout.set_defaults(run=_logout)
     for command in (enrol, login):
+        command.add_argument(
+            "--device-code", action="store_true", help="log in on another machine, by a code; the policy must allow it"
+        )
         command.add_argument("--no-browser", action="store_true", help="print the address instead of opening a browser")
 
     run = commands.add_parser("run", help="report and keep the tunnel up, in the foreground")
@@ -140,6 +148,16 @@ def _login(parsed: argparse.Namespace, state: State) -> int:
     return _bind(state, state.enrolment().gateway, state.authority(), parsed, resource=parsed.resource)
 
 
+def _logout(_parsed: argparse.Namespace, state: State) -> int:
+    gateway = Gateway(state.enrolment().gateway, state.key(), state.authority())
+    try:
+        location = gateway.log_out()
+    finally:
+        gateway.close()
+    print(f"this machine is logged out; to log out at the provider too, open {printable(location)}")
+    return 0
+
+
 def _bind(
     state: State,
     url: str,
@@ -154,6 +172,8 @@ def _bind(
     try:
         if enrolment_key is not None:
             user = gateway.redeem(parsed.name, enrolment_key)
+        elif parsed.device_code:
+            user = log_in_elsewhere(gateway, parsed.name, tell=_tell_code, resource=resource)
         else:
             user = log_in(gateway, parsed.name, tell=_tell, browser=not parsed.no_browser, resource=resource)
     finally:
@@ -161,6 +181,10 @@ def _bind(
     state.keep_enrolment(Enrolment(url, key.id, user), authority)
     print(f"this machine is enrolled at {url} for {user}")
     return 0
+
+
+def _tell_code(address: str, code: str) -> None:
+    print(f"on another machine, open {address} and type the code {code}", flush=True)
 
 
 def _tell(url: str) -> None:
@@ -175,13 +199,19 @@ def _run(parsed: argparse.Namespace, state: State) -> int:
         watches = Watches(_clamd_sockets(), login=state.enrolment_file)
         tunnel = Tunnel(parsed.interface, parsed.backend, Footprint(state.folder))
         board = StatusBoard(state, enrolment, tunnel, watches.missing)
-        agent = Agent(gateway, Collection(_clamd_sockets()), watches, tunnel, board, nonce=state, say=_say)
+        agent = Agent(gateway, Collection(_clamd_sockets()), watches, tunnel, board, nonce=state, tpm=_tpm(), say=_say)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: agent.stop())
         agent.run()
         watches.close()
         gateway.close()
     return 0
+
+
+def _tpm() -> Tpm | None:
+    """The TPM that is named, else the machine's own where the extra is installed."""
+    place = os.environ.get(TPM) or tpm.of_this_machine()
+    return Tpm(place) if place else None
 
 
 def _down(_parsed: argparse.Namespace, state: State) -> int:

@@ -82,6 +82,33 @@ class Verdict:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class Attestation:
+    """What the gateway wants to hear from a TPM: of which PCRs, and whether it knows the TPM already."""
+
+    pcrs: tuple[int, ...]
+    proved: bool
+
+
+def attestation(members: object) -> Attestation | None:
+    """Read what is wanted of a TPM; None when nothing is. Raises Nonsense."""
+    if members is None:
+        return None
+    given = _object(members, "attest")
+    pcrs = given.get("pcrs")
+    if not isinstance(pcrs, list) or not all(type(n) is int and 0 <= n < 24 for n in pcrs) or len(pcrs) > 24:
+        raise Nonsense("the gateway sent no proper pcrs")
+    return Attestation(tuple(pcrs), given.get("proved") is True)
+
+
+def data(members: Mapping[str, Any], name: str) -> bytes:
+    """Read bytes in base64. Raises Nonsense."""
+    try:
+        return base64.b64decode(_words(members, name), validate=True)
+    except ValueError:
+        raise Nonsense(f"the gateway sent no proper {name}") from None
+
+
 def verdict(members: object) -> Verdict:
     """Read a verdict. Raises Nonsense that names the member."""
     given = _object(members, "the verdict")

@@ -8,6 +8,7 @@ import json
 import ssl
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from http.client import HTTPMessage
 from pathlib import Path
@@ -21,6 +22,7 @@ from agent.errors import AgentError, Nonsense, Problem, Unreachable
 from agent.guard import MARK
 from agent.https import Connection
 from agent.tokens import PATH, Tokens
+from agent.tpm import Tpm
 
 LARGEST_ANSWER = 1 << 20
 """Bytes. A verdict with every finding and resource has some tens of KiB."""
@@ -33,7 +35,7 @@ TRIES = 3
 NONCE_NEEDED = "dpop-nonce"
 AGAIN = (NONCE_NEEDED, "token-", "grant-")
 """How the codes of refusals begin after which another try makes sense."""
-SILENCE = 45.0
+SILENCE = 95.0
 """Seconds without a line on the event stream, three times what the gateway sends at least, before it counts as dead."""
 
 
@@ -50,6 +52,7 @@ class Gateway:
         self._streams = Connection(self.url, trust, mark=MARK, find=find)
         self._tokens = Tokens(self.url, key)
         self._asking = threading.Lock()
+        self.wanted: answers.Attestation | None = None
 
     def begin_enrolment(self, name: str, redirect_uri: str, resource: str | None = None) -> tuple[str, str]:
         """Begin to enrol, or to log in again, for a resource that asks for more. Gives the enrolment's id and the URL for the browser."""
@@ -60,6 +63,25 @@ class Gateway:
         if not login_url.startswith(f"{self.url}/login/"):
             raise Nonsense("the gateway sent a login address that is not its own; check SALLYPORT_PUBLIC_URL there")
         return _name(answer, "enrolment"), login_url
+
+    def begin_device_grant(self, name: str, resource: str | None = None) -> tuple[str, str, str, int]:
+        """Begin a login on another machine (RFC 8628). Gives the enrolment's id, the address, the code, the interval."""
+        asked = {} if resource is None else {"resource": resource}
+        claims = {**_description(name), "device_code": True, **asked}
+        answer = self._post("/v1/enrolments", wire.TYP_ENROLMENT, claims)
+        address, code, interval = (
+            answers.text(answer, "verification_uri"),
+            answers.text(answer, "user_code"),
+            answer.get("interval"),
+        )
+        if address != f"{self.url}/device" or type(interval) is not int or not 0 < interval <= 60:
+            raise Nonsense("the gateway sent a login address that is not its own; check SALLYPORT_PUBLIC_URL there")
+        return _name(answer, "enrolment"), address, code, interval
+
+    def poll_device_grant(self, enrolment: str) -> str:
+        """Ask whether somebody has let this machine in. Gives the user; raises Problem while nobody has."""
+        answer = self._post(f"/v1/enrolments/{enrolment}/confirm", wire.TYP_CONFIRM, {"device_code": True})
+        return answers.text(answer, "user")
 
     def confirm_enrolment(self, enrolment: str, code: str) -> str:
         """Finish with the code that the login gave. Gives the user."""
@@ -75,7 +97,16 @@ class Gateway:
         """Open a session, presenting the nonce of the last answer. Gives the verdict before any report, and the next one."""
         answer = self._post("/v1/sessions", wire.TYP_SESSION, {"nonce": nonce})
         _name(answer, "session")
+        self.wanted = answers.attestation(answer.get("attest"))
         return answers.verdict(answer), answers.text(answer, "nonce")
+
+    def prove(self, tpm: Tpm) -> None:
+        """Prove the machine's TPM to the gateway. Raises AgentError too."""
+        certificate, key = tpm.identity()
+        asked = {"certificate": b64encode(certificate).decode(), "key": b64encode(key).decode()}
+        answer = self._ask("POST", "/v1/attestation", asked)
+        secret = tpm.activate(answers.data(answer, "credential"), answers.data(answer, "encrypted_seed"))
+        self._ask("POST", "/v1/attestation/activation", {"secret": b64encode(secret).decode()})
 
     def report(self, report: wire.PostureReport) -> tuple[answers.Verdict, str]:
         """Send a report. Gives the verdict and the nonce for the next one."""
@@ -86,6 +117,10 @@ class Gateway:
         """Get the tunnel for a fresh WireGuard key (base64)."""
         path = f"/v1/sessions/{session}/credential"
         return answers.tunnel(self._ask("POST", path, {"public_key": public_key}).get("tunnel"))
+
+    def log_out(self) -> str:
+        """End this device's logins and its session. Gives the address of the provider's own logout."""
+        return answers.text(self._post("/v1/logout", wire.TYP_LOGOUT, {}), "location")
 
     def leave(self, session: str) -> None:
         """End the session."""
@@ -109,6 +144,10 @@ class Gateway:
         while piece := answer.read1(https.PIECE):
             self._streams.extend(SILENCE)
             yield piece
+
+    def strayed(self) -> bool:
+        """After a change of the network: let go of connections that lead nowhere. Says whether there was one."""
+        return any([self._client.strayed(), self._streams.strayed()])
 
     @property
     def closed(self) -> bool:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from agent import wire
 from agent.answers import Verdict, text
 from agent.client import Gateway
 from agent.errors import Nonsense, Problem
+from agent.tpm import Tpm
 from agent.wire import Fact, PostureReport, TunnelConfig
 
 
@@ -27,8 +30,8 @@ class Nonce(Protocol):
 class Conversation:
     """A session from its opening on. `verdict` is the latest word of the gateway."""
 
-    def __init__(self, gateway: Gateway, kept: Nonce) -> None:
-        """Open a session. Raises Problem, Unreachable or Nonsense."""
+    def __init__(self, gateway: Gateway, kept: Nonce, tpm: Tpm | None = None) -> None:
+        """Open a session, and prove the TPM where the gateway asks for it. Raises Problem, Unreachable or Nonsense."""
         self._gateway = gateway
         self._held: Mapping[str, Fact] | None = None
         """The facts that the gateway holds of this session."""
@@ -36,6 +39,9 @@ class Conversation:
         self.verdict, nonce = gateway.begin_session(kept.nonce())
         self._sequence = self.verdict.sequence
         kept.keep_nonce(nonce)
+        self._tpm = tpm if gateway.wanted is not None else None
+        if self._tpm is not None and gateway.wanted is not None and not gateway.wanted.proved:
+            gateway.prove(self._tpm)
 
     @property
     def session(self) -> str:
@@ -52,13 +58,15 @@ class Conversation:
         except Problem as problem:
             if problem.code not in ("report-replayed", "facts-unknown"):
                 raise
-            return self._report(
-                facts, None
-            )  # an earlier try came after all: a new one is newer; or facts are asked for
+            # an earlier try came after all: a new one is newer; or facts are asked for
+            return self._report(facts, None)
 
     def _report(self, facts: Mapping[str, Fact], unchanged: Mapping[str, Fact] | None) -> Verdict:
         digest = None if unchanged is None else wire.digest(wire.told(unchanged))
         report = PostureReport(self.session, self._sequence + 1, self._kept.nonce(), time.time(), facts, digest)
+        if self._tpm is not None and self._gateway.wanted is not None:
+            asked = hashlib.sha256(report.question).digest()
+            report = replace(report, quote=self._tpm.quote(self._gateway.wanted.pcrs, asked))
         self._held = None
         try:
             verdict, nonce = self._gateway.report(report)

@@ -6,16 +6,20 @@ import contextlib
 import hmac
 import http.server
 import threading
+import time
 import webbrowser
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from agent.client import Gateway
-from agent.errors import AgentError
+from agent.errors import AgentError, Problem, Unreachable
 
 PATIENCE = 600.0
 """Seconds for a person to log in: as long as the gateway keeps the enrolment."""
+SLOWER = 5
+"""Seconds more between two questions when the gateway says so (RFC 8628 section 3.5)."""
+LONGEST_INTERVAL = 60
 PAGE = b"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Sallyport</title>
 <p>You are logged in. You can close this window.</p></html>
 """
@@ -42,6 +46,37 @@ def log_in(
             threading.Thread(target=_open, args=(url,), daemon=True).start()
         code = loopback.wait(patience)
     return gateway.confirm_enrolment(enrolment, code)
+
+
+def log_in_elsewhere(
+    gateway: Gateway,
+    name: str,
+    *,
+    tell: Callable[[str, str], None],
+    resource: str | None = None,
+    wait: Callable[[float], None] = time.sleep,
+) -> str:
+    """Log in by a code that a person types into a browser on another machine. Gives the user. Raises AgentError.
+
+    `tell` is given the address and the code.
+    """
+    enrolment, address, code, interval = gateway.begin_device_grant(name, resource)
+    tell(address, code)
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        wait(interval)
+        try:
+            return gateway.poll_device_grant(enrolment)
+        except Problem as problem:
+            if problem.code == "slow_down":
+                interval += SLOWER
+            elif problem.code == "enrolment-unknown":
+                raise AgentError("the login was refused or took too long: begin again") from None
+            elif problem.code != "authorization_pending" and problem.status < 500:
+                raise
+        except Unreachable:
+            interval = min(interval * 2, LONGEST_INTERVAL)  # RFC 8628 section 3.5: back off, but go on
+    raise AgentError(f"nobody has logged in within {PATIENCE:.0f} s: begin again")
 
 
 def _open(url: str) -> None:

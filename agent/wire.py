@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -30,6 +31,7 @@ TYP_CONFIRM = "sallyport-confirm+jwt"
 TYP_SESSION = "sallyport-session+jwt"
 TYP_REPORT = "sallyport-report+jwt"
 TYP_REDEMPTION = "sallyport-redemption+jwt"
+TYP_LOGOUT = "sallyport-logout+jwt"
 TYP_ASSERTION = "sallyport-assertion+jwt"
 TYP_DPOP = "dpop+jwt"
 
@@ -72,6 +74,34 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
+class Quote:
+    """What a TPM states: a TPMS_ATTEST, its signature (r and s), and the values of the PCRs that it is about (SHA-256)."""
+
+    quoted: bytes
+    signature: bytes
+    pcrs: Mapping[int, bytes]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "quoted": b64encode(self.quoted).decode(),
+            "signature": b64encode(self.signature).decode(),
+            "pcrs": {str(number): value.hex() for number, value in sorted(self.pcrs.items())},
+        }
+
+    @classmethod
+    def from_json(cls, members: Mapping[str, Any]) -> Quote:
+        """Raise ValueError when `members` is not a quote."""
+        try:
+            quoted, signature = (b64decode(members[name], validate=True) for name in ("quoted", "signature"))
+            pcrs = {int(number): bytes.fromhex(value) for number, value in members["pcrs"].items()}
+        except (KeyError, TypeError, AttributeError, ValueError):
+            raise ValueError("quote must have quoted, signature and pcrs") from None
+        if not all(0 <= number < 24 and len(value) == 32 for number, value in pcrs.items()):
+            raise ValueError("pcrs must be numbers from 0 to 23 with 32 bytes in hex")
+        return cls(quoted, signature, pcrs)
+
+
+@dataclass(frozen=True, slots=True)
 class PostureReport:
     """The facts of a device with what makes them fresh. Claims of a `TYP_REPORT` JWS.
 
@@ -86,9 +116,23 @@ class PostureReport:
     issued_at: float
     facts: Mapping[str, Fact] = field(default_factory=dict)
     unchanged: str | None = None
+    quote: Quote | None = None
+
+    @property
+    def question(self) -> bytes:
+        """What a TPM is asked for this report; its SHA-256 is the quote's nonce."""
+        return f"{self.session}.{self.sequence}.{self.nonce}".encode()
 
     def to_json(self) -> dict[str, Any]:
-        said = {"v": VERSION, "session": self.session, "seq": self.sequence, "nonce": self.nonce, "iat": self.issued_at}
+        said: dict[str, Any] = {
+            "v": VERSION,
+            "session": self.session,
+            "seq": self.sequence,
+            "nonce": self.nonce,
+            "iat": self.issued_at,
+        }
+        if self.quote is not None:
+            said["quote"] = self.quote.to_json()
         if self.unchanged is not None:
             return {**said, "unchanged": self.unchanged}
         return {**said, "facts": told(self.facts)}

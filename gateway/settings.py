@@ -68,6 +68,8 @@ class Settings:
     admin_tier: str | None
     approve_groups: tuple[str, ...]
     devices_per_user: int
+    tpm_roots: Path | None
+    tpm_pcrs: tuple[int, ...]
     transforms: str | None
     development_provider: tuple[str, int]
 
@@ -122,6 +124,8 @@ class Settings:
             admin_tier=read.optional("ADMIN_TIER", _text),
             approve_groups=read("APPROVE_GROUPS", "everyone", _groups),
             devices_per_user=read("DEVICES_PER_USER", "10", _devices),
+            tpm_roots=read.optional("TPM_ROOTS", _existing_file),
+            tpm_pcrs=read("TPM_PCRS", "0,1,2,3,4,7", _pcrs),
             transforms=read.optional("TRANSFORMS", _transforms),
             development_provider=read("DEVELOPMENT_PROVIDER", "127.0.0.1:9400", _loopback_port),
         )
@@ -191,6 +195,13 @@ def _devices(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= 1000:
         raise ValueError("must be a number of devices from 1 to 1000")
     return int(text)
+
+
+def _pcrs(text: str) -> tuple[int, ...]:
+    numbers = [part.strip() for part in text.split(",")]
+    if not all(n.isascii() and n.isdecimal() and int(n) < 24 for n in numbers) or len(set(numbers)) != len(numbers):
+        raise ValueError("must be numbers of PCRs from 0 to 23, separated by commas, each once")
+    return tuple(sorted(int(number) for number in numbers))
 
 
 def _absolute_path(text: str) -> Path:

@@ -72,7 +72,7 @@ def begin(db: Session, verified: VerifiedDeviceClaims, *, now: datetime, entropy
         device=verified.device,
         jwk=dict(verified.key.jwk),
         **asdict(Description.read(claims)),
-        redirect_uri=_loopback(claims.get("redirect_uri")),
+        redirect_uri="" if claims.get("device_code") is True else _loopback(claims.get("redirect_uri")),
         expires_at=now + LIFETIME,
     )
     db.add(enrolment)
@@ -135,10 +135,24 @@ def confirm(
 ) -> tables.Login:
     """Finish: the device exists from now on and has a login. Raises Unauthenticated when the code is not the one."""
     found = pending(db, enrolment, now=now)
-    if found.device != device or found.login is None or found.code_digest is None:
+    if found.device != device or found.login is None or found.code_digest is None or found.user_code is not None:
         raise Unauthenticated("login-pending", "nobody has logged in for this enrolment yet")
     if not isinstance(code, str) or not hmac.compare_digest(digest(code), found.code_digest):
         raise Unauthenticated("code-wrong", "the code is not the one that the login gave to this device")
+    return finish(db, found, policy, admission=admission, now=now, entropy=entropy)
+
+
+def finish(
+    db: Session,
+    found: tables.Enrolment,
+    policy: Policy,
+    *,
+    admission: Admission,
+    now: datetime,
+    entropy: Entropy,
+) -> tables.Login:
+    """Let the device in by the login that is bound to its enrolment. The caller has seen that it may."""
+    assert found.login is not None
     found.confirmed_at = now
     login = found.login
     owner = Owner(login["issuer"], login["subject"], login["user"], tuple(login["groups"]))

@@ -116,7 +116,17 @@ def _report(verified: Verified) -> wire.PostureReport:
         issued_at=_instant(claims.get("iat"), "iat"),
         facts=_facts(claims.get("facts")) if unchanged is None else {},
         unchanged=unchanged,
+        quote=_quote(claims["quote"]) if "quote" in claims else None,
     )
+
+
+def _quote(members: object) -> wire.Quote:
+    if not isinstance(members, dict):
+        _malformed("quote", "an object")
+    try:
+        return wire.Quote.from_json(members)
+    except ValueError as error:
+        raise Malformed("report", str(error)) from None
 
 
 def _facts(members: object) -> dict[str, wire.Fact]:

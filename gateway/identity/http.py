@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +19,7 @@ import httpx2
 
 from gateway.errors import ProviderError
 from gateway.identity import strict_json
+from gateway.identity.patience import Patience
 from gateway.settings import LOOPBACK
 
 LARGEST_ANSWER = 1024 * 1024
@@ -30,6 +31,10 @@ LONGEST_ANSWER = 10.0
 TIMEOUT = httpx2.Timeout(5.0)
 Address = IPv4Address | IPv6Address
 Resolve = Callable[[str, int], list[Address]]
+
+SHARED = IPv4Network("100.64.0.0/10")
+"""RFC 6598. Neither global nor private to Python; overlay networks and carriers number their hosts from it, and an operator
+who names such a provider means it."""
 
 NAT64 = IPv6Network("64:ff9b::/96")
 """RFC 6052: a translator on the way sends what goes here to the IPv4 address in the last 32 bits."""
@@ -163,7 +168,7 @@ class _Guarded(httpx2.BaseTransport):
             extensions={**request.extensions, "sni_hostname": request.url.host},
         )
         deadline = self._clock() + LONGEST_ANSWER
-        answer = self._wire.handle_request(pinned)
+        answer = self._headers_of(pinned)
         if answer.headers.get("content-encoding", "identity") != "identity":
             answer.close()
             raise httpx2.RemoteProtocolError("the answer is compressed, which was not asked for")
@@ -171,6 +176,16 @@ class _Guarded(httpx2.BaseTransport):
         return httpx2.Response(
             answer.status_code, headers=answer.headers, stream=_Bounded(answer.stream, deadline, self._clock)
         )
+
+    def _headers_of(self, request: httpx2.Request) -> httpx2.Response:
+        with Patience(LONGEST_ANSWER) as patience:
+            request.extensions["trace"] = patience.trace
+            try:
+                return self._wire.handle_request(request)
+            except httpx2.HTTPError:
+                if patience.over:
+                    raise httpx2.ReadTimeout(f"the answer took longer than {LONGEST_ANSWER:.0f} s") from None
+                raise
 
     def _checked_address(self, url: httpx2.URL) -> Address:
         if url.scheme not in ("https", "http") or not url.host or url.userinfo:
@@ -196,7 +211,8 @@ class _Guarded(httpx2.BaseTransport):
             raise httpx2.UnsupportedProtocol("must be https, except for a provider on a loopback address")
         if destination.is_global and not _never_a_provider(destination):
             return
-        if url.host == self._private_host and destination.is_private and not _never_a_provider(destination):
+        private = destination.is_private or destination in SHARED
+        if url.host == self._private_host and private and not _never_a_provider(destination):
             return
         raise httpx2.ConnectError(f"{url.host} is at {address}, an address that no provider may have")
 

@@ -66,8 +66,12 @@ class KeySet:
         self._fetched_at: datetime | None = None
         self._usable_for = timedelta()
         self._fetches: list[datetime] = []
+        self._fetched = 0
         self._failure = "not fetched yet"
         self._lock = threading.Lock()
+        self._asking = (
+            threading.Lock()
+        )  # held while a request is on its way: who has the key that is asked for does not wait
 
     def find(self, kid: str | None, algorithm: str, *, now: datetime) -> PublicKey:
         """Give the one key that `kid` names and that may be used with `algorithm`.
@@ -75,15 +79,38 @@ class KeySet:
         Raises Unauthenticated when there is none or it is not clear which, ProviderError when no key is known at all.
         """
         with self._lock:
-            if not self._younger(REFRESH, now):
-                self._fetch(now)
-            found = self._matching(kid, algorithm, now)
-            if not found and self._fetch(now):  # a key may have been rotated in a moment ago
-                found = self._matching(kid, algorithm, now)
+            fresh, usable = self._younger(REFRESH, now), self._younger(self._usable_for, now)
+            seen = self._fetched
+        if not fresh:
+            self._refresh(now, seen, wait=not usable)
+        found, seen = self._look(kid, algorithm, now)
+        if not found and self._refresh(now, seen, wait=True):  # a key may have been rotated in a moment ago
+            found, _ = self._look(kid, algorithm, now)
         if len(found) != 1:
             several = "names several keys" if found else "names no key that the provider publishes for it"
             raise Unauthenticated("key-unknown", f"its kid, for the algorithm {algorithm}, {several}")
         return found[0].public_key
+
+    def _look(self, kid: str | None, algorithm: str, now: datetime) -> tuple[list[SigningKey], int]:
+        with self._lock:
+            return self._matching(kid, algorithm, now), self._fetched
+
+    def _refresh(self, now: datetime, seen: int, *, wait: bool) -> bool:
+        """Ask the provider, unless somebody has since `seen`. Says whether there are newer keys.
+
+        Whoever can do without does not wait for a request of somebody else's that is on its way.
+        """
+        if not self._asking.acquire(blocking=wait):
+            return False
+        try:
+            with self._lock:
+                if self._fetched != seen:
+                    return True
+                if not self._may_ask(now):
+                    return False
+            return self._fetch(now)
+        finally:
+            self._asking.release()
 
     def _matching(self, kid: str | None, algorithm: str, now: datetime) -> list[SigningKey]:
         if not self._younger(self._usable_for, now):
@@ -93,18 +120,24 @@ class KeySet:
             return [key for key in only if algorithm in key.algorithms]
         return [key for key in self._keys if key.kid == kid and algorithm in key.algorithms]
 
-    def _fetch(self, now: datetime) -> bool:
+    def _may_ask(self, now: datetime) -> bool:
         self._fetches = [at for at in self._fetches if timedelta() <= now - at < FETCH_WINDOW]
         if len(self._fetches) >= MOST_FETCHES:
             return False
         self._fetches.append(now)
+        return True
+
+    def _fetch(self, now: datetime) -> bool:
         try:
             document = self._http.get_json(self.url)
-            self._keys = read_keys(document.members)
+            keys = read_keys(document.members)
         except ProviderError as error:
-            self._failure = str(error)
+            with self._lock:
+                self._failure = str(error)
             return False
-        self._fetched_at, self._usable_for = now, _usable_for(document)
+        with self._lock:
+            self._keys, self._fetched_at, self._usable_for = keys, now, _usable_for(document)
+            self._fetched += 1
         return True
 
     def _younger(self, age: timedelta, now: datetime) -> bool:

@@ -17,6 +17,8 @@ from gateway.policy.support import ENDS, support_fact
 
 WITNESSED: Final = ("mdm.", "edr.", "seen.")
 """Prefixes of what a second party says."""
+ATTESTED: Final = "tpm."
+"""Prefix of what the device's TPM states in a quote."""
 OTHERS: Final = frozenset(name for name, each in CATALOGUE.items() if not each.platforms)
 CONTRADICTIONS: Final = "seen.contradictions"
 SKEW: Final = "seen.clock_skew"
@@ -36,7 +38,7 @@ def assembled(
 
 def is_others(name: str) -> bool:
     """Whether a fact of this name is never the device's own word."""
-    return name in OTHERS or name.startswith(WITNESSED)
+    return name in OTHERS or name.startswith((*WITNESSED, ATTESTED))
 
 
 def contradictions(facts: Mapping[str, Fact]) -> list[str]:
@@ -60,6 +62,7 @@ def grades(facts: Mapping[str, Fact]) -> dict[str, EvidenceGrade]:
     """Grade what is not just the device's signed word."""
     found = {name: EvidenceGrade.CLAIMED for name in facts if name.startswith("custom.")}
     found |= {name: EvidenceGrade.VENDOR_CONFIRMED for name in facts if name.startswith(WITNESSED)}
+    found |= {name: EvidenceGrade.HARDWARE_ATTESTED for name in facts if name.startswith(ATTESTED)}
     return found | dict.fromkeys(_confirmed(facts), EvidenceGrade.VENDOR_CONFIRMED)
 
 

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlmodel import Session
 from starlette.requests import Request
 from starlette.responses import Response
 
 from agent import wire
-from gateway.access import audit, credentials, custody, devices, enrolment, enrolment_keys, sessions, step_up
+from gateway.access import (
+    attestation,
+    audit,
+    credentials,
+    custody,
+    device_grant,
+    devices,
+    enrolment,
+    enrolment_keys,
+    sessions,
+    step_up,
+)
 from gateway.access.audit import Event
+from gateway.access.device_grant import Polled
 from gateway.access.sessions import EndReason
 from gateway.access.verdicts import remaining_ms, verdict
 from gateway.errors import Forbidden, Malformed, Refused, Unavailable
 from gateway.identity import device
+from gateway.identity.device import VerifiedDeviceClaims
 from gateway.identity.device_key import DeviceKey
 from gateway.store import tables
 from gateway.store.engine import reading, writing
@@ -23,7 +37,7 @@ from gateway.web.deployment import Deployment
 from gateway.web.operations import JSON, Operation, Proof, answer_json, members
 
 
-def begin_enrolment(gateway: Deployment, _request: Request, body: bytes) -> Response:
+def begin_enrolment(gateway: Deployment, request: Request, body: bytes) -> Response:
     """Begin to enrol a device, or to log in again on one that is."""
     now = gateway.clock.now()
     gateway.clock.check()
@@ -32,8 +46,10 @@ def begin_enrolment(gateway: Deployment, _request: Request, body: bytes) -> Resp
         devices.spend(db, verified.device, verified.claims.get("jti"), now=now)
         begun = enrolment.begin(db, verified, now=now, entropy=gateway.entropy)
         begun.demand = step_up.demanded(db, gateway.in_force.policy, verified)
+        elsewhere = _elsewhere(gateway, request, begun) if verified.claims.get("device_code") is True else {}
     return answer_json(
         {
+            **elsewhere,
             "enrolment": begun.id,
             "device": begun.device,
             "login_url": f"{gateway.public_url}/login/{begun.id}",
@@ -41,6 +57,20 @@ def begin_enrolment(gateway: Deployment, _request: Request, body: bytes) -> Resp
         },
         201,
     )
+
+
+def _elsewhere(gateway: Deployment, request: Request, begun: tables.Enrolment) -> dict[str, Any]:
+    """Have the login happen on another machine (RFC 8628 section 3.2). There is no address with the code in it: whoever is
+    to be deceived has to type it."""
+    if not gateway.in_force.policy.session.device_code:
+        raise Forbidden("device-code-off", "the policy lets nobody log in by a code (session.device_code)")
+    origin = request.client.host if request.client else "unknown"
+    code = device_grant.open_(begun, origin=origin, entropy=gateway.entropy)
+    return {
+        "user_code": code,
+        "verification_uri": f"{gateway.public_url}/device",
+        "interval": begun.interval,
+    }
 
 
 def confirm_enrolment(gateway: Deployment, request: Request, body: bytes) -> Response:
@@ -51,6 +81,8 @@ def confirm_enrolment(gateway: Deployment, request: Request, body: bytes) -> Res
     with reading(gateway.engine) as db:
         key = DeviceKey.from_jwk(enrolment.pending(db, name, now=now).jwk)
     verified = device.verify_device(body, key, typ=wire.TYP_CONFIRM, now=now)
+    if verified.claims.get("device_code") is True:
+        return _poll(gateway, name, verified, now=now)
     with writing(gateway.engine) as db:
         devices.spend(db, verified.device, verified.claims.get("jti"), now=now)
         code = verified.claims.get("code")
@@ -63,6 +95,25 @@ def confirm_enrolment(gateway: Deployment, request: Request, body: bytes) -> Res
             admission=gateway.admission,
             now=now,
             entropy=gateway.entropy,
+        )
+        renewed = sessions.renew(db, gateway.in_force, login, now=now)
+        answer = _enrolled(db, login)
+    if renewed is not None:
+        gateway.follow([renewed.id], now=now)
+    return answer
+
+
+def _poll(gateway: Deployment, name: str, verified: VerifiedDeviceClaims, *, now: datetime) -> Response:
+    """Answer a device that waits for a login elsewhere (RFC 8628 section 3.5)."""
+    with writing(gateway.engine) as db:
+        devices.spend(db, verified.device, verified.claims.get("jti"), now=now)
+        polled = device_grant.poll(db, name, verified.device, now=now)
+    if polled is not Polled.APPROVED:
+        raise Malformed(polled.value, "nobody has let this device in yet")
+    with writing(gateway.engine) as db:
+        found = enrolment.pending(db, name, now=now)
+        login = enrolment.finish(
+            db, found, gateway.in_force.policy, admission=gateway.admission, now=now, entropy=gateway.entropy
         )
         renewed = sessions.renew(db, gateway.in_force, login, now=now)
         answer = _enrolled(db, login)
@@ -108,6 +159,7 @@ def begin_session(gateway: Deployment, request: Request, body: bytes) -> Respons
             session, nonce = sessions.begin(
                 db, gateway.in_force, verified, now=now, entropy=gateway.entropy, place=place
             )
+            proved = attestation.proved(devices.enrolled(db, verified.device))
     except devices.Forked as forked:
         _quarantine(gateway, verified.device, forked, now=now)
         raise
@@ -117,7 +169,8 @@ def begin_session(gateway: Deployment, request: Request, body: bytes) -> Respons
     if before is not None:
         gateway.follow([before.id], now=now)
     told = verdict(session, now=now, lease=gateway.lease_of(session))
-    return answer_json({**told, "nonce": nonce}, 201)
+    wanted = {"attest": {"pcrs": list(gateway.tpm_pcrs), "proved": proved}} if gateway.tpm_roots else {}
+    return answer_json({**told, "nonce": nonce, **wanted}, 201)
 
 
 def report(gateway: Deployment, request: Request, body: bytes) -> Response:

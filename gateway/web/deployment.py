@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
+from cryptography import x509
 from sqlalchemy import Engine
 from starlette.requests import Request
 
@@ -28,6 +29,7 @@ from gateway.policy.policy import Policy
 from gateway.policy.stage import Budget, InForce
 from gateway.store import tables
 from gateway.web.clock import Clock
+from gateway.web.guesses import Guesses
 from gateway.web.notices import Notices
 from gateway.witness import Witness
 
@@ -52,7 +54,8 @@ class ProviderCheck:
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """What a request may need. `cookie_key` seals the login state, 32 bytes; `history` is how long decisions are kept;
-    `receiver` takes security events, where there is a transmitter. `policy` is that of the folder; what decides is
+    `receiver` takes security events, where there is a transmitter; `tpm_roots` are the makers of TPMs that are believed, and
+    `tpm_pcrs` what a quote is asked for. `policy` is that of the folder; what decides is
     `in_force`. `lookup` asks for the names of the policy, `map` knows in which country an address is. `witness` knows the
     devices too, and its records are worth something for `witness_age`."""
 
@@ -69,12 +72,15 @@ class Deployment:
     clock: Clock
     entropy: Entropy
     admission: Admission = field(default_factory=Admission)
+    tpm_roots: tuple[x509.Certificate, ...] = ()
+    tpm_pcrs: tuple[int, ...] = ()
     receiver: Receiver | None = None
     history: timedelta = timedelta(days=90)
     sightings: Sightings = field(default_factory=Sightings)
     witness: Witness | None = None
     witness_age: timedelta = timedelta(hours=24)
     applied: Applied = field(default_factory=lambda: Applied({}, Budget()))
+    guesses: Guesses = field(default_factory=Guesses)
     notices: Notices = field(default_factory=Notices)
     lookup: Lookup | None = None
     map: Map = field(default_factory=Map)

@@ -20,7 +20,7 @@ from gateway.identity.login_state import NOTHING, Demand
 from gateway.identity.oidc import ANOTHER_LOGIN, VerifiedLogin
 from gateway.identity.providers import Provider
 from gateway.store.engine import reading, writing
-from gateway.web import pages, problems
+from gateway.web import device_login, pages, problems
 from gateway.web.deployment import Deployment
 from gateway.web.operations import Operation, Proof, answer_json
 
@@ -149,7 +149,9 @@ def _finish(
         with writing(gateway.engine) as db:
             attempts.spend(db, login.state, now=now)
             name = login.purpose.removeprefix(ENROLMENT)
-            return RedirectResponse(enrolment.bind(db, name, login, now=now, entropy=gateway.entropy), 303)
+            bound = enrolment.bind(db, name, login, now=now, entropy=gateway.entropy)
+            row = enrolment.pending(db, name, now=now)
+        return device_login.question(row, login.user, bound) if row.user_code else RedirectResponse(bound, 303)
     except Refused as refused:
         event = Event.ADMINISTRATOR_REFUSED if login.purpose == ADMIN else Event.LOGIN_REFUSED
         with writing(gateway.engine) as db:

@@ -22,8 +22,10 @@ SECURITY: dict[Proof, list[dict[str, list[str]]]] = {
     Proof.ENROLMENT_KEY: [{"device": []}],
     Proof.DEVICE_TOKEN: [{"dpop": []}],
     Proof.OWNER_TOKEN: [{"token": [], "dpop": []}],
+    Proof.HOLDER: [{"token": [], "dpop": []}],
     Proof.PROVIDER: [],  # OpenAPI has no scheme for a token in a form; the body is described instead
     Proof.TRANSMITTER: [{"transmitter": []}],
+    Proof.CONSENT: [],  # it stands in the form
     Proof.BROWSER: [{"browser": []}],
     **dict.fromkeys((Proof.AUDITOR, Proof.OPERATOR, Proof.ADMINISTRATOR), MANAGER),
 }

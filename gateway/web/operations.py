@@ -37,8 +37,10 @@ class Proof(enum.Enum):
     ENROLMENT_KEY = "a JWS by a device key that may be new, with an enrolment key"
     DEVICE_TOKEN = "an assertion or a refresh token of an enrolled device, with a DPoP proof by its key"  # noqa: S105
     OWNER_TOKEN = "an access token of the device that the address is about, with a DPoP proof by its key"  # noqa: S105
+    HOLDER = "an access token of an enrolled device, with a DPoP proof by its key"
     PROVIDER = "a logout token by the provider"
     TRANSMITTER = "a security event token by the transmitter"
+    CONSENT = "the secret of the page that the person who logged in was shown"
     BROWSER = "the cookie of the browser that began"
     AUDITOR = "a manager's cookie, for changes with its CSRF token, or an API token"
     OPERATOR = "the same of an operator"

@@ -17,6 +17,7 @@ from types import FrameType
 
 import structlog
 import uvicorn
+from cryptography import x509
 from sqlalchemy import Engine
 
 from gateway.access import policies
@@ -72,6 +73,8 @@ def serve(settings: Settings, *, policy_dir: Path, issuer: str, self_signed: boo
             policies.keep(db, policy, files, now=clock.now())
             gateway.applied.refresh(db, now=clock.now())
         log.info("policy loaded", policy=policy.name, version=policy.version)
+        if policy.countries() and settings.countries_file is None:
+            log.warning("no country is known: SALLYPORT_COUNTRIES_FILE is not set, and the policy asks for countries")
         server = _Server(_configuration(gateway, tls), gateway)
         # uvicorn raises the signal again when it has stopped; by then there is nothing left to end.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -113,6 +116,8 @@ def assemble(settings: Settings, *, policy: Policy, issuer: str, clock: Clock) -
         clock=clock,
         entropy=os.urandom,
         admission=Admission(frozenset(settings.approve_groups), settings.devices_per_user),
+        tpm_roots=_tpm_roots(settings.tpm_roots),
+        tpm_pcrs=settings.tpm_pcrs,
         receiver=_receiver(settings, engine, cookie_key),
         history=timedelta(days=settings.history_days),
         sightings=Sightings(settings.update_servers),
@@ -135,6 +140,15 @@ def _witness(settings: Settings) -> Witness | None:
 
 def _name_server(server: tuple[str, int] | None) -> tuple[Sequence[str], int]:
     return ([server[0]], server[1]) if server is not None else ((), 53)
+
+
+def _tpm_roots(file: Path | None) -> tuple[x509.Certificate, ...]:
+    if file is None:
+        return ()
+    try:
+        return tuple(x509.load_pem_x509_certificates(file.read_bytes()))
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"SALLYPORT_TPM_ROOTS={file}: must hold certificates in PEM ({error})") from None
 
 
 def _management(settings: Settings, policy: Policy) -> Management:

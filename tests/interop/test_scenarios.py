@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import threading
 import time
+from base64 import b64decode
 from collections.abc import Iterator
 
 import pytest
@@ -127,6 +129,36 @@ def test_both_ends_are_followed_when_they_move_within_and_between_the_families(e
     other.host.ip("address", "del", f"{other.outer(6)}/64", "dev", "wire")
     other.ping(one, 4, count=1)
     assert one.dump()[2] == f"[2001:db8::99]:{PORT}"
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_answers_come_from_the_address_that_was_reached_for_as_long_as_it_is_there(version: int) -> None:
+    second, long, shown = {4: ("192.0.2.22", 24, "{}"), 6: ("2001:db8::22", 64, "[{}]")}[version]
+    with pair("wireguard-go", "sallyport", version=version) as (one, other):
+        other.host.ip("address", "add", f"{second}/{long}", "dev", "wire", *(["nodad"] if version == 6 else []))
+        for address in (second, other.outer(version), second):
+            wg("set", one.interface, "peer", other.public_key, "endpoint", f"{shown.format(address)}:{PORT}")
+            one.ping(other, 4)
+            other.ping(one, 4)
+            assert one.dump()[2] == f"{shown.format(address)}:{PORT}", "our answers have not moved it elsewhere"
+        other.host.ip("address", "del", f"{second}/{long}", "dev", "wire")
+        other.ping(one, 4, count=1)
+        assert one.dump()[2] == f"{shown.format(other.outer(version))}:{PORT}"
+
+
+def test_a_link_local_endpoint_is_named_with_its_interface(ends: tuple[End, End]) -> None:
+    one, other = ends
+    told = other.host.run("ip", "-o", "-6", "address", "show", "dev", "wire", "scope", "link")
+    address = told.split()[3].partition("/")[0]
+    wg("set", one.interface, "peer", other.public_key, "endpoint", f"[{address}%lo]:{PORT}")
+    key = b64decode(other.public_key).hex()
+    refused = uapi(one.interface, f"set=1\npublic_key={key}\nendpoint=[{address}%nobody]:{PORT}\n\n")
+    assert refused == f"errno={errno.ENODEV}\n\n"
+    index = one.host.run("cat", "/sys/class/net/wire/ifindex").strip()
+    assert uapi(one.interface, f"set=1\npublic_key={key}\nendpoint=[{address}%wire]:{PORT}\n\n") == "errno=0\n\n"
+    assert f"endpoint=[{address}%{index}]:{PORT}\n" in uapi(one.interface, "get=1\n\n")
+    one.ping(other, 4, count=1)
+    assert other.dump()[2].startswith("[fe80::")
 
 
 @pytest.mark.parametrize("version", [4, 6])

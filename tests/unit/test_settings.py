@@ -31,6 +31,8 @@ WRONG = {
     "AUDITOR_GROUP": [" "],
     "ADMIN_TIER": [" "],
     "APPROVE_GROUPS": [",", "a,,b", " "],
+    "TPM_ROOTS": ["relative.pem", "/nowhere/roots.pem"],
+    "TPM_PCRS": ["24", "-1", "x", "0,,1", "7,7", "٨"],
     "DEVICES_PER_USER": ["0", "1001", "-1", "x", "1.5", "٨"],
     "TUNNEL_INTERFACE": ["a-name-that-is-too-long", "a/b", "a b", "..", "a:b"],
     "TUNNEL_ENDPOINT": ["gateway.example.com", "gateway.example.com:0", "2001:db8::1"],

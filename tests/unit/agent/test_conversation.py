@@ -22,6 +22,7 @@ from agent.client import Gateway
 from agent.conversation import Conversation
 from agent.device_key import DeviceKey
 from agent.errors import Nonsense, Problem, Unreachable
+from agent.tpm import Tpm
 from agent.wire import Fact
 from gateway.identity.tokens import Mint
 from gateway.web.app import make_app
@@ -46,14 +47,14 @@ class Kept:
 class Served:
     """A gateway that listens, and a device that is enrolled there."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **differences: Any) -> None:
         self.world = World(folder)
         self.world.clock.time = datetime.now(UTC)
         self.world.tick()
         self.device = self.world.device()
         listener = socket.create_server(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        self.world.deployment = replace(self.world.deployment, public_url=url, mint=Mint(bytes(32), url))
+        self.world.deployment = replace(self.world.deployment, public_url=url, mint=Mint(bytes(32), url), **differences)
         configuration = uvicorn.Config(make_app(self.world.deployment, work=False), log_level="error", lifespan="on")
         self._server = uvicorn.Server(configuration)
         self._thread = threading.Thread(target=self._server.run, args=([listener],), daemon=True)
@@ -65,8 +66,8 @@ class Served:
         self.gateway = Gateway(url, DeviceKey(self.device.key), None)
         self.state = Kept()
 
-    def converse(self) -> Conversation:
-        return Conversation(self.gateway, self.state)
+    def converse(self, tpm: Tpm | None = None) -> Conversation:
+        return Conversation(self.gateway, self.state, tpm)
 
     def close(self) -> None:
         self.gateway.close()

@@ -14,7 +14,7 @@ import pytest
 from agent.client import Gateway
 from agent.device_key import DeviceKey
 from agent.errors import AgentError, Problem
-from agent.login import log_in
+from agent.login import log_in, log_in_elsewhere
 from tests.unit.agent.conftest import Request, Server
 from tests.unit.agent.test_client import says_json
 
@@ -99,3 +99,56 @@ def test_nobody_is_waited_for_without_end(login: Login) -> None:
         login.run(patience=0.2)
     with pytest.raises(OSError):
         login.browse("/?enrolment=abc&code=right")
+
+
+class Grant:
+    """A gateway that answers a device's questions with these codes, then with alice."""
+
+    def __init__(self, server: Server, key: DeviceKey, *codes: str) -> None:
+        self.gateway = Gateway(server.url, key, None)
+        self.waited: list[float] = []
+        self.told: list[tuple[str, str]] = []
+        self._codes = list(codes)
+        self._server = server
+        server.answer = self._answer
+
+    def _answer(self, request: Request) -> None:
+        given = claims(self._server.asked[-1][3])
+        assert given["device_code"] is True
+        if request.path == "/v1/enrolments":
+            says_json(
+                request,
+                {
+                    "enrolment": "abc",
+                    "verification_uri": f"{self._server.url}/device",
+                    "user_code": "BCDF-GHJK",
+                    "interval": 5,
+                },
+            )
+        elif self._codes:
+            code = self._codes.pop(0)
+            says_json(request, {"code": code, "detail": "wait"}, status=404 if code == "enrolment-unknown" else 400)
+        else:
+            says_json(request, {"user": "alice"})
+
+    def run(self) -> str:
+        return log_in_elsewhere(
+            self.gateway, "laptop", tell=lambda *told: self.told.append(told), wait=self.waited.append
+        )
+
+
+def test_a_machine_without_a_screen_asks_until_somebody_has_let_it_in(server: Server, device_key: DeviceKey) -> None:
+    grant = Grant(server, device_key, "authorization_pending", "slow_down", "authorization_pending")
+    assert grant.run() == "alice"
+    assert grant.told == [(f"{server.url}/device", "BCDF-GHJK")]
+    assert grant.waited == [5, 5, 10, 10]
+
+
+def test_a_login_that_was_refused_elsewhere_is_one_clear_error(server: Server, device_key: DeviceKey) -> None:
+    with pytest.raises(AgentError, match="refused or took too long"):
+        Grant(server, device_key, "authorization_pending", "enrolment-unknown").run()
+
+
+def test_any_other_refusal_ends_the_asking(server: Server, device_key: DeviceKey) -> None:
+    with pytest.raises(Problem):
+        Grant(server, device_key, "login-too-old").run()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from typing import Any
@@ -243,7 +246,9 @@ def test_a_provider_on_this_machine_opens_no_other_address(address: str) -> None
         refused(egress(wire, address, allow_loopback=True), wire, url)
 
 
-@pytest.mark.parametrize("address", ["10.0.0.1", "172.16.0.1", "192.168.1.1", "fd00::1", "::ffff:10.0.0.1"])
+@pytest.mark.parametrize(
+    "address", ["10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "fd00::1", "::ffff:10.0.0.1"]
+)
 def test_the_issuers_own_name_may_be_private_and_no_other(address: str) -> None:
     wire = Wire()
     assert egress(wire, address, private_host="login.example").get_json(URL).members
@@ -263,7 +268,6 @@ def test_the_issuers_own_name_may_be_private_and_no_other(address: str) -> None:
         "::",
         "240.0.0.1",
         "224.0.0.1",
-        "100.64.0.1",
         "fec0::1",
         "64:ff9b::127.0.0.1",
         "2002:a9fe:a9fe::1",
@@ -401,3 +405,26 @@ def test_a_bearer_token_is_sent_when_one_is_given_and_no_cookie_ever() -> None:
 def test_cache_control_says_how_long_an_answer_may_be_kept(header: str, age: int | None) -> None:
     wire = Wire(lambda: httpx2.Response(200, json={"a": 1}, headers={"cache-control": header}))
     assert egress(wire).get_json(URL).max_age == age
+
+
+def test_headers_that_drip_are_left_after_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every byte resets the timeout of the socket; over a real one, because that is where the waiting happens."""
+    monkeypatch.setattr("gateway.identity.http.LONGEST_ANSWER", 0.3)
+    gone = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nx: ")
+            while not gone.wait(0.02):
+                connection.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=drip, args=(listener,), daemon=True)
+        server.start()
+        with pytest.raises(ProviderError, match="took longer than 0 s"):
+            Egress(allow_loopback=True).get_json(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+        gone.set()
+        server.join(10)
+    assert not server.is_alive()

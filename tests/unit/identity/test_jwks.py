@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -303,3 +304,54 @@ def test_without_a_kid_only_a_set_of_one_key_is_clear(provider: Provider) -> Non
     provider.rotate("two", keep=True)
     with pytest.raises(Unauthenticated, match="names no key"):
         keys.find(None, "RS256", now=START + REFRESH)
+
+
+def test_nobody_who_has_the_key_waits_for_a_provider_that_is_slow(desk: LoginDesk) -> None:
+    """One refresh is on its way and does not come back; logins by known keys go on meanwhile."""
+    keys = key_set(desk.provider)
+    keys.find("one", "RS256", now=desk.provider.now)
+    asked, answer = threading.Event(), threading.Event()
+
+    def slow(request: httpx2.Request) -> httpx2.Response:
+        asked.set()
+        assert answer.wait(20)
+        return desk.provider.keys(request)
+
+    desk.passes(timedelta(minutes=6))
+    desk.provider.answers[KEYS] = slow
+    waiting = threading.Thread(target=keys.find, args=("one", "RS256"), kwargs={"now": desk.provider.now}, daemon=True)
+    waiting.start()
+    assert asked.wait(20)
+    assert keys.find("one", "RS256", now=desk.provider.now) is not None, "and it did not wait"
+    assert waiting.is_alive()
+    answer.set()
+    waiting.join(20)
+    assert not waiting.is_alive()
+
+
+def test_who_waits_for_an_unknown_key_takes_what_the_other_has_fetched(desk: LoginDesk) -> None:
+    keys = key_set(desk.provider)
+    keys.find("one", "RS256", now=desk.provider.now)
+    desk.passes(timedelta(minutes=2))
+    desk.provider.rotate("two", keep=True)
+    asked, answer = threading.Event(), threading.Event()
+
+    def slow(request: httpx2.Request) -> httpx2.Response:
+        asked.set()
+        assert answer.wait(20)
+        return desk.provider.keys(request)
+
+    desk.provider.answers[KEYS] = slow
+    before = desk.asked([KEYS])
+    found: list[object] = []
+    both = [
+        threading.Thread(target=lambda: found.append(keys.find("two", "RS256", now=desk.provider.now)), daemon=True)
+        for _ in range(5)
+    ]
+    for one in both:
+        one.start()
+    assert asked.wait(20)
+    answer.set()
+    for one in both:
+        one.join(20)
+    assert (len(found), desk.asked([KEYS])) == (5, before + 1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import struct
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -12,20 +14,27 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from sqlmodel import select
 from starlette.routing import Route
 
 from agent import wire
 from gateway.access import administrators, api_tokens, breaker, custody, enrolment_keys, sessions
 from gateway.access.administrators import Role
+from gateway.access.identifiers import digest
 from gateway.store import tables
 from gateway.store.engine import reading, writing
 from gateway.web.app import OPERATIONS, make_app
 from gateway.web.login import ADMIN_COOKIE, LOGIN_COOKIE
 from gateway.web.operations import Operation, Proof
+from gateway.web.rp_logout import end_session_url
 from gateway.web.security_events import SET
 from tests.sim.asgi import Answered, ask
-from tests.sim.gateway import FULL, Device, World
+from tests.sim.gateway import FULL, START, Device, World
 from tests.sim.provider import Provider, Signer, jws
 from tests.sim.transmitter import CAEP, PUSH_SECRET, SimulatedTransmitter
 
@@ -76,8 +85,10 @@ MAY: Mapping[Proof, set[str]] = {
     Proof.ENROLMENT_KEY: {"a machine with an enrolment key"},
     Proof.DEVICE_TOKEN: {"the device", "another device", "a killed device", "a pending device"},
     Proof.OWNER_TOKEN: {"the device"},
+    Proof.HOLDER: {"the device", "another device", "a killed device", "a pending device"},
     Proof.PROVIDER: {"the provider"},
     Proof.TRANSMITTER: {"the transmitter"},
+    Proof.CONSENT: set(),  # those who have it: test_device_login.py
     Proof.BROWSER: {"the browser that began"},
     Proof.AUDITOR: at_least(Role.AUDITOR),
     Proof.OPERATOR: at_least(Role.OPERATOR),
@@ -121,6 +132,9 @@ class Stage:
         path = path.replace("/{provider}", "")  # those of several providers: test_providers.py
         for name, value in {**self.ids, "hold": "1"}.items():
             path = path.replace(f"{{{name}}}", value)
+        if path == "/logged-out":
+            deployment = self.world.deployment
+            return end_session_url(deployment, "", None, now=deployment.clock.now()).removeprefix(deployment.public_url)
         query = {"/callback": self.query, "/login/initiate": {"iss": self.world.issuer}}.get(path)
         return f"{path}?{urlencode(query)}" if query else path
 
@@ -147,7 +161,7 @@ def built(folder: Path) -> Iterator[Stage]:
     world.use_provider(provider)
     transmitter = SimulatedTransmitter()
     receiver = transmitter.receiver(world.engine)
-    world.deployment = replace(world.deployment, receiver=receiver)
+    world.deployment = replace(world.deployment, receiver=receiver, tpm_roots=(ROOT,), tpm_pcrs=(7,))
     receiver.ensure(now=world.clock.time)
     world.browser = world.new_browser()
     world.tick()
@@ -309,6 +323,7 @@ SAYS: Mapping[str, tuple[str, Callable[[Stage, Device], dict[str, Any]]]] = {
         },
     ),
     "/v1/enrolments/{enrolment}/confirm": (wire.TYP_CONFIRM, lambda stage, _: {"code": stage.code}),
+    "/v1/logout": (wire.TYP_LOGOUT, lambda *_: {}),
     "/v1/sessions": (wire.TYP_SESSION, lambda _, device: {"nonce": device.nonce}),
 }
 """What a device signs for each address, beside the report."""
@@ -358,7 +373,38 @@ def event(stage: Stage, operation: Operation, caller: str) -> bytes:
     return jws(draft.header, draft.claims, signer.sign).encode()
 
 
+MAKER = ec.generate_private_key(ec.SECP256R1())
+ENDORSEMENT = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+SECRET = b"the secret of the challenge"
+
+
+def certificate(name: str, key: Any, issuer: str, *, authority: bool) -> x509.Certificate:
+    name_of = lambda text: x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])  # noqa: E731
+    builder = x509.CertificateBuilder().subject_name(name_of(name)).issuer_name(name_of(issuer)).public_key(key)
+    builder = (
+        builder.serial_number(1).not_valid_before(START - timedelta(days=1)).not_valid_after(START + timedelta(days=9))
+    )
+    return builder.add_extension(x509.BasicConstraints(authority, None), True).sign(MAKER, hashes.SHA256())
+
+
+ROOT = certificate("maker", MAKER.public_key(), "maker", authority=True)
+CHIP = certificate("chip", ENDORSEMENT.public_key(), "maker", authority=False).public_bytes(Encoding.DER)
+
+
+def attestation_area() -> bytes:
+    """A TPMT_PUBLIC as a TPM makes it; which key it is does not matter before the activation."""
+    point = MAKER.public_key().public_numbers()
+    sized = b"".join(b"\0\x20" + number.to_bytes(32, "big") for number in (point.x, point.y))
+    attributes = sum(1 << bit for bit in (1, 4, 5, 6, 16, 18))
+    return struct.pack(">HHIH6H", 0x23, 0xB, attributes, 0, 0x10, 0x18, 0xB, 0x3, 0x10, 0)[:-2] + sized
+
+
 MEMBERS: Mapping[str, dict[str, Any]] = {
+    "/v1/attestation": {
+        "certificate": b64encode(CHIP).decode(),
+        "key": b64encode(attestation_area()).decode(),
+    },
+    "/v1/attestation/activation": {"secret": b64encode(SECRET).decode()},
     "/v1/sessions/{session}/credential": {"public_key": KEY},
     "/v1/admin/enrolment-keys": {"name": "build-2"},
     "/v1/admin/api-tokens": {"name": "pipeline", "role": "auditor"},
@@ -388,6 +434,11 @@ def restore(stage: Stage) -> None:
     if stage.world.deployment.receiver is not None:
         stage.world.deployment.receiver.ensure(now=stage.world.clock.time)
     with writing(stage.world.engine) as db:
+        for device in db.exec(select(tables.Device)).all():
+            until = stage.world.clock.time.timestamp() + 60
+            device.attestation = {
+                "pending": {"endorsement": "x", "key": "x", "digest": digest(SECRET.hex()), "until": until}
+            }
         hold = db.get(tables.Hold, 1)
         hold.closed_at = hold.closed_by = hold.outcome = None
 
@@ -457,6 +508,7 @@ def test_the_open_routes_are_these_and_no_others() -> None:
     """Whoever opens one more says so here."""
     opened = {operation.path for operation in OPERATIONS if operation.proof is Proof.NOTHING}
     assert opened == {
+        "/device",
         "/healthz",
         "/readyz",
         "/metrics",
@@ -465,6 +517,7 @@ def test_the_open_routes_are_these_and_no_others() -> None:
         "/login/admin",
         "/login/initiate",
         "/login/{enrolment}",
+        "/logged-out",
     }
 
 
