@@ -109,8 +109,8 @@ class Machine:
         self._profile = profile
         stack.callback(self.provider.stop)
 
-    def start_gateway(self) -> None:
-        """Start tunnel and gateway; the gateway listens, but may not be ready."""
+    def start_gateway(self, **more: str) -> None:
+        """Start tunnel and gateway with these settings more; the gateway listens, but may not be ready."""
         interface = f"sp{os.getpid()}i{next(INTERFACES)}"
         self._stack.callback((SOCKETS / f"{interface}.sock").unlink, missing_ok=True)
         settings = {
@@ -119,6 +119,7 @@ class Machine:
             "SALLYPORT_OIDC_CLIENT_SECRET": SECRET,
             "SALLYPORT_OIDC_PROFILE": self._profile,
             "SALLYPORT_TUNNEL_INTERFACE": interface,
+            **more,
         }
         tunnel = self._start("tunnel", [sys.executable, "-m", "gateway", "tunnel"], settings)
         gateway = self._start("gateway", [sys.executable, "-m", "gateway", "serve", "--development"], settings)
