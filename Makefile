@@ -20,6 +20,7 @@ help:
 	echo "make bench  ours against the newest wireguard-go, boringtun and OpenVPN, as ratios (RUNS=5, JSON=file, ONLY=tcp,rtt,…)"
 	echo "make bench-attack  goodput while strangers flood the gateway (RUNS=3)"
 	echo "make fuzz   atheris on the parsers, a minute each (TARGETS, SECONDS_EACH); make test replays what it found"
+	echo "make bench-policy  a decision, a fleet of 100,000 and bad policies, in CPU time"
 	echo "make lint   ruff, mypy and the import contracts alone"
 	echo "make format rewrite the sources in the house format"
 	echo "make lock   renew requirements*.lock from pyproject.toml (needs uv)"
@@ -68,6 +69,9 @@ bench-attack: test-packages $(here)/.venv/.dev native-if-possible
 fuzz: $(here)/.venv/.dev
 	@$(bin)/python -c "import atheris" 2>/dev/null || $(pip) install --only-binary :all: "atheris>=3.0.0"
 	cd $(here) && exec $(bin)/python -m tests.fuzz $(TARGETS) --seconds $(or $(SECONDS_EACH),60)
+
+bench-policy: $(here)/.venv/.dev
+	cd $(here) && exec $(bin)/python -m tests.bench.policy
 
 lock:
 	cd $(here)

@@ -35,7 +35,7 @@ TRIES = 3
 NONCE_NEEDED = "dpop-nonce"
 AGAIN = (NONCE_NEEDED, "token-", "grant-")
 """How the codes of refusals begin after which another try makes sense."""
-SILENCE = 45.0
+SILENCE = 95.0
 """Seconds without a line on the event stream, three times what the gateway sends at least, before it counts as dead."""
 
 
@@ -140,6 +140,10 @@ class Gateway:
         while piece := answer.read1(https.PIECE):
             self._streams.extend(SILENCE)
             yield piece
+
+    def strayed(self) -> bool:
+        """After a change of the network: let go of connections that lead nowhere. Says whether there was one."""
+        return any([self._client.strayed(), self._streams.strayed()])
 
     @property
     def closed(self) -> bool:

@@ -101,6 +101,24 @@ class Connection:
         if self._socket is not None:
             self._socket.deadline = time.monotonic() + seconds
 
+    def strayed(self) -> bool:
+        """Whether the way to the gateway begins at another address now: the connection leads nowhere, and is let go."""
+        here = self._socket
+        if here is None:
+            return False
+        try:
+            with socket.socket(here.family, socket.SOCK_DGRAM) as asking:
+                with contextlib.suppress(OSError):
+                    asking.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self._mark)
+                asking.connect(here.getpeername())
+                same = asking.getsockname()[0] == here.getsockname()[0]
+        except OSError:
+            same = False
+        if not same:
+            with contextlib.suppress(OSError):
+                here.shutdown(socket.SHUT_RDWR)  # whoever waits for it, in whichever thread, wakes now
+        return not same
+
     def _open(self) -> Any:
         if self.closed:
             raise OSError("closed")

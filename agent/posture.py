@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -12,6 +14,8 @@ from agent.wire import Fact
 
 LIVELY: Final = ("firewall", "antivirus")
 """Collectors that every heartbeat asks again: cheap, and what a watcher missed must not last."""
+GIVES_WAY: Final = 10
+"""The nice(1) value of slow collectors."""
 
 
 class Posture:
@@ -77,6 +81,8 @@ class Posture:
         self._busy.add(name)
 
         def work() -> None:
+            with contextlib.suppress(OSError):  # this thread and what it starts give way to whoever works here
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), GIVES_WAY)
             self._hand_in(name, self._collection.collect(name, now=time.time()))
 
         threading.Thread(target=work, name=name, daemon=True).start()

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from agent import answers, notify
+from agent import answers, memory, notify
 from agent.client import Gateway
 from agent.collect import Collection
 from agent.conversation import Conversation, Nonce
@@ -57,6 +57,7 @@ class Agent:
         self._say = say
         self._stopped = False
         self._disturbed = False
+        self._moved = False
         self._failures = 0
         self._end = ""
         self._events: list[tuple[str, str, dict[str, Any]]] = []
@@ -73,6 +74,7 @@ class Agent:
     def run(self) -> None:
         """Keep a session until `stop`; then leave the gateway and take the tunnel down."""
         self._board.publish("starting")
+        memory.share_one_heap()
         try:
             self._tunnel.recover()
             self._posture.everything()
@@ -86,6 +88,7 @@ class Agent:
         until = boottime() + FIRST_FACTS_WITHIN
         while not self._stopped and not self._posture.complete and boottime() < until:
             self._wait(until - boottime())
+        memory.give_back()
 
     def _attempt(self) -> None:
         """Live one session, or wait until another try makes sense."""
@@ -129,12 +132,22 @@ class Agent:
         news = sum(self._ask(name) for name in changed) > 0  # each of them is asked
         if "antivirus" in changed:
             self._watches.follow_antivirus()
+        if "network" in changed:
+            self._roam()
         for kind, value in self.inbox.take():
             if kind == "facts":
                 news |= self._posture.finished(*value)
             elif kind == "event":
                 self._events.append(value)
         return changed, news
+
+    def _roam(self) -> None:
+        """This machine may be elsewhere now."""
+        if self._tunnel.roam():
+            self._say("the gateway is reached at another address now")
+        if self._gateway.strayed():
+            self._say("this machine is on another network now")
+            self._moved = True
 
     def _ask(self, name: str) -> bool:
         start = time.monotonic()
@@ -157,6 +170,9 @@ class Agent:
         schedule = Schedule(now=boottime(), heartbeat=_heartbeat(conversation), jitter=random.random())  # noqa: S311
         while not self._stopped:
             _, news = self._wait(schedule.next() - boottime())
+            if self._moved:
+                self._moved = False
+                schedule.hurry(now=boottime())
             if self._ended(conversation, schedule):
                 return
             self._keep(conversation, schedule, news=news)
@@ -174,6 +190,7 @@ class Agent:
             self._posture.everything()
             self._watches.follow_antivirus()
             schedule.collected(now=now)
+            memory.give_back()
             news = True
         due = schedule.report_due(now=now)
         if due and not news:

@@ -139,6 +139,8 @@ class Tunnel:
         """What is sent into the tunnel now."""
         self.dns: tuple[str, ...] = ()
         self._private_key = X25519PrivateKey.generate()
+        self._config: TunnelConfig | None = None
+        self._endpoint = ""
 
     @property
     def backend(self) -> str | None:
@@ -164,6 +166,7 @@ class Tunnel:
             self._address(config)
             self.footprint.route(config, self.interface, self._backend.name)
             self.routes, self.dns = config.routes, config.dns
+            self._config, self._endpoint = config, endpoint
         except BaseException:
             self.down()
             raise
@@ -203,6 +206,24 @@ class Tunnel:
         except OSError:
             return True
         return False
+
+    def roam(self) -> bool:
+        """After a change of the network: send to the gateway's other address where this one cannot be reached any more.
+
+        WireGuard itself follows a change of our own address. Says whether the gateway's is another one now.
+        """
+        if self._backend is None or self._config is None:
+            return False
+        try:
+            endpoint = _resolved(self._config.endpoint)
+            if endpoint == self._endpoint:
+                return False
+            key = self._private_key.private_bytes_raw()
+            self._backend.configure(self.interface, key, self._config, endpoint)
+        except AgentError:
+            return False  # no network at the moment: the next change asks again
+        self._endpoint = endpoint
+        return True
 
     def recover(self) -> None:
         """Protect what an earlier agent protected."""

@@ -6,7 +6,6 @@ import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Final
 
 from agent.collect import custom, files, local, own
@@ -23,15 +22,20 @@ Collect = Callable[..., dict[str, Fact]]
 class Collection:
     """The collectors of one agent, on the platform that it runs on."""
 
-    def __init__(self, clamd_sockets: Sequence[Path] = antivirus.SOCKETS, listed: Path | None = None) -> None:
+    def __init__(
+        self,
+        clamd_sockets: Sequence[Path] = antivirus.SOCKETS,
+        listed: Path | None = None,
+        platform: str = sys.platform,
+    ) -> None:
         """`listed` is the list of what this device's administrator adds (`local.py`)."""
-        self._platform = sys.platform
+        self._platform = "windows" if platform == "win32" else platform
         self._listed = listed or local.LOCATIONS[self._platform]
-        modules: Mapping[str, ModuleType] = COLLECTORS
-        self._expected: dict[str, Sequence[str]] = {name: module.FACTS for name, module in modules.items()}
-        self._collect: dict[str, Collect] = {name: module.collect for name, module in modules.items()}
-        self._collect["antivirus"] = functools.partial(antivirus.collect, clamd_sockets)
-        self._collect["certificates"] = self._certificates(self._collect["certificates"])
+        found = _linux(clamd_sockets) if self._platform == "linux" else _elsewhere(self._platform)
+        self._expected: dict[str, Sequence[str]] = {name: expected for name, (expected, _) in found.items()}
+        self._collect: dict[str, Collect] = {name: collect for name, (_, collect) in found.items()}
+        if self._platform == "linux":
+            self._collect["certificates"] = self._certificates(self._collect["certificates"])
         for name, expected, collect in (
             ("files", files.FACTS, self._files),
             ("custom", (), self._custom),
@@ -74,4 +78,28 @@ class Collection:
         return files.collect((*usual, *local.load(self._listed).files), now=now)
 
     def _custom(self, *, now: float) -> dict[str, Fact]:
-        return custom.collect(local.load(self._listed).custom, run_sealed, now=now)
+        run = run_sealed if self._platform == "linux" else custom.cannot_run
+        return custom.collect(local.load(self._listed).custom, run, now=now)
+
+
+Found = Mapping[str, tuple[Sequence[str], Collect]]
+
+
+def _linux(clamd_sockets: Sequence[Path]) -> Found:
+    found: dict[str, tuple[Sequence[str], Collect]] = {
+        name: (module.FACTS, module.collect) for name, module in COLLECTORS.items()
+    }
+    return {**found, "antivirus": (antivirus.FACTS, functools.partial(antivirus.collect, clamd_sockets))}
+
+
+def _elsewhere(platform: str) -> Found:
+    """The collectors of macOS or Windows. Only a machine of theirs loads them: on Linux they would be memory for nothing."""
+    if platform == "darwin":
+        from agent.collect import darwin  # noqa: PLC0415
+
+        return {
+            name: (facts, functools.partial(darwin.collect, name)) for name, (facts, _, _) in darwin.SUBJECTS.items()
+        }
+    from agent.collect import windows  # noqa: PLC0415
+
+    return windows.COLLECTORS

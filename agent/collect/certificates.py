@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from agent.collect.reading import Unreadable, text
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 MOST: Final = 200
 _PEM: Final = re.compile(rb"-----BEGIN (?:TRUSTED )?CERTIFICATE-----[^-]+-----END (?:TRUSTED )?CERTIFICATE-----")
@@ -34,6 +36,8 @@ def ordered(found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _certificates(data: bytes) -> Iterator[x509.Certificate]:
+    from cryptography import x509  # noqa: PLC0415  5 MiB that a machine without certificates of its own never needs
+
     blocks = _PEM.findall(data)
     try:
         for block in blocks:

@@ -144,7 +144,7 @@ def watched_files(clamd_sockets: Sequence[Path]) -> Mapping[str, Sequence[Path]]
     """Which files and folders each collector depends on."""
     return {
         "system": system.RELEASE,
-        "patches": (DPKG_STATUS, *RPM_DATABASE, *map(Path, APT.lists), *restart.MARKS),
+        "patches": (DPKG_STATUS, *RPM_DATABASE, *map(Path, (*APT.lists, *APT.installed)), *restart.MARKS),
         "antivirus": (SIGNATURES, *clamd_sockets),
         "screen": (screen.KDE_SYSTEM, *DCONF, *(home / name for home in homes() for name in screen.SETTINGS)),
         "users": (Path("/etc/passwd"), Path("/etc/group"), Path("/etc/sudoers"), Path("/etc/sudoers.d")),

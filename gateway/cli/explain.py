@@ -85,7 +85,14 @@ def _of_fixture(policy: Policy, place: str) -> Story:
         names = "; ".join(case.fixture.name for case in cases) or "none: it has none"
         raise PolicyError(Problem(file, 1, 1, f"has no fixture {name!r}; allowed are {names}"))
     since = trial.failing_since(case)
-    return story.told(policy, trial.subject(case), trial.posture(case), now=case.fixture.at, failing_since=since)
+    return story.told(
+        policy,
+        trial.subject(case),
+        trial.posture(case),
+        now=case.fixture.at,
+        failing_since=since,
+        answers=trial.answers(case),
+    )
 
 
 def _posture(file: Path, *, now: datetime) -> Posture:

@@ -15,12 +15,14 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Stri
 from pydantic.dataclasses import dataclass
 
 from gateway.policy.checks import FACTS
-from gateway.policy.checks.check import STRICT, Demanded, Duration
-from gateway.policy.model import PRIVATE
+from gateway.policy.checks.check import STRICT, Demanded, Duration, Grade
+from gateway.policy.document import Country
 from gateway.policy.names import Device, Group, Name, Text
+from gateway.policy.networks import Host
 from gateway.policy.source import Path
 from gateway.policy.validation import keys
 
+CUSTOM = r"custom\.[a-z][a-z0-9-]{0,39}"
 UNREPORTED = "none"
 """The posture of a device that has not reported."""
 
@@ -29,7 +31,7 @@ BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def _fact(name: str) -> str:
-    if name not in FACTS:
+    if name not in FACTS and not re.fullmatch(CUSTOM, name):
         raise ValueError(f"is no fact that a check reads; allowed are {', '.join(FACTS)}")
     return name
 
@@ -41,16 +43,12 @@ def _address(text: str) -> str:
         raise ValueError("is no address; allowed is for example 192.0.2.7 or 2001:db8::7") from None
 
 
-def _country(text: str) -> str:
-    if not re.fullmatch(r"[A-Z]{2}", text) and text != PRIVATE:
-        raise ValueError(f"is no country; allowed are two capital letters, for example AT, or {PRIVATE}")
-    return text
-
-
 def _scalar(value: object) -> object:
-    if not isinstance(value, str | int | float):
+    listed = isinstance(value, list) and all(isinstance(member, str) for member in value)
+    if not listed and not isinstance(value, str | int | float):
         raise ValueError(
-            "must be a text, a number, true, false, or one of {ago: 2h}, {unreadable: why}, {missing: true}"
+            "must be a text, a number, true, false, a list of texts, or one of {ago: 2h}, {ahead: 2h}, {exactly: …}, "
+            "{unreadable: why}, {missing: true}"
         )
     return value
 
@@ -71,15 +69,18 @@ def _one_or_other(scalar: str, mapping: str) -> Discriminator:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Unusual:
-    """A fact that is a time before the judgement, could not be read, or was not reported."""
+    """A fact that is a time before or after the judgement, is no plain value, could not be read, or was not reported."""
 
     ago: Duration | None = None
+    ahead: Duration | None = None
+    exactly: Any = None
     unreadable: Text | None = None
     missing: Demanded | None = None
 
     def __post_init__(self) -> None:
-        if sum(value is not None for value in (self.ago, self.unreadable, self.missing)) != 1:
-            raise ValueError("needs one of ago, unreadable and missing")
+        said = (self.ago, self.ahead, self.exactly, self.unreadable, self.missing)
+        if sum(value is not None for value in said) != 1:
+            raise ValueError("needs one of ago, ahead, exactly, unreadable and missing")
 
 
 Said = Annotated[
@@ -87,7 +88,6 @@ Said = Annotated[
     _one_or_other("value", "unusual"),
 ]
 Address = Annotated[str, Strict(), AfterValidator(_address)]
-Country = Annotated[str, Strict(), AfterValidator(_country)]
 FactName = Annotated[str, AfterValidator(_fact)]
 Facts = dict[FactName, Said]
 Instant = Annotated[datetime, BeforeValidator(instant)]
@@ -126,6 +126,8 @@ class Fixture:
     expect: Expectation
     but: Facts = field(default_factory=dict)
     device: Device | None = None
+    names: dict[Host, list[Text]] = field(default_factory=dict)
+    evidence: dict[FactName, Grade] = field(default_factory=dict)
     at: Instant = BEGINNING
     report_age: Duration = timedelta()
     failing_for: dict[Name, Duration] = field(default_factory=dict)

@@ -26,7 +26,22 @@ def _foreign(kind: str, text: str) -> str:
     sound = 0 < len(text) <= 200 and text.isprintable() and text == text.strip()
     if not sound or unicodedata.normalize("NFC", text) != text:
         raise ValueError(f"is not {kind}; allowed are up to 200 printable characters (NFC) without space around them")
+    if unicodedata.normalize("NFKC", text) != text:
+        raise ValueError(
+            f"is not {kind}; it holds a character that only looks like others, such as a full-width letter"
+        )
+    alike = sorted({script for c in text if c.isalpha() and (script := _script(c)) in _ALIKE})
+    if len(alike) > 1:
+        raise ValueError(f"is not {kind}; it mixes letters of {' and '.join(alike)} that look alike")
     return text
+
+
+_ALIKE = {"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC"}
+"""Scripts with letters that nobody can tell from those of another: а, ο and a are three letters."""
+
+
+def _script(letter: str) -> str:
+    return unicodedata.name(letter, "").partition(" ")[0]
 
 
 def _group(text: str) -> str:

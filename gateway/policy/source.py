@@ -49,6 +49,18 @@ class Source:
         line, column = self.keys.get(path, self.values[path]) if at_key else self.values[path]
         return self.at(line, column, text)
 
+    def inside(self, path: Path, line: int, column: int, text: str) -> Problem:
+        """Make the problem of a place within the text that stands at `path`, counted from 1 in that text."""
+        first, begin = self.values[path]
+        written = self.lines[first - 1][begin - 1 : begin] if first <= len(self.lines) else ""
+        if written in ("|", ">"):
+            following = self.lines[first:]
+            indent = next((len(one) - len(one.lstrip()) for one in following if one.strip()), 0)
+            return self.at(min(first + line, len(self.lines)), indent + column, text)
+        if line > 1:
+            return self.at(first, begin, text)
+        return self.at(first, begin + column - 1 + (written in ("'", '"')), text)
+
     def at(self, line: int, column: int, text: str) -> Problem:
         """Make the problem of a place, with the line that stands there."""
         return _shown(self.name, line, column, text, self.lines)

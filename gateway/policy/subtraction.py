@@ -30,6 +30,9 @@ def _without(permit: Permit, hole: Permit) -> Iterator[Permit]:
     if hole.protocol is not None and permit.protocol not in (None, hole.protocol):
         yield permit
         return
+    if permit.protocol is not None and hole.protocol is not None and (hole.low > permit.high or hole.high < permit.low):
+        yield permit
+        return
     for network in _outside(permit.network, hole.network):
         if names_special(permit.network) or not names_special(network):
             yield Permit(network, permit.protocol, permit.low, permit.high)

@@ -10,7 +10,7 @@ from typing import Any
 from agent.wire import Fact
 from gateway.policy.engine import decide
 from gateway.policy.fixture import Unusual
-from gateway.policy.model import Decision, Posture, Subject
+from gateway.policy.model import Answers, Decision, Posture, Subject
 from gateway.policy.policy import Policy
 from gateway.policy.reach import Destination, overlap
 from gateway.policy.suite import Case
@@ -34,7 +34,9 @@ class Trial:
 def hold(policy: Policy, case: Case) -> Trial:
     """Decide about the case as the gateway would about a device."""
     fixture = case.fixture
-    decision = decide(policy, subject(case), posture(case), now=fixture.at, failing_since=failing_since(case))
+    decision = decide(
+        policy, subject(case), posture(case), now=fixture.at, failing_since=failing_since(case), answers=answers(case)
+    )
     return Trial(case, decision, tuple(_differences(policy, case, decision)))
 
 
@@ -54,6 +56,11 @@ def subject(case: Case) -> Subject:
     )
 
 
+def answers(case: Case) -> Answers:
+    """Say what DNS names stand for."""
+    return {name: tuple(addresses) for name, addresses in case.fixture.names.items()}
+
+
 def failing_since(case: Case) -> dict[str, datetime]:
     """Say since when checks of the case have been failing."""
     return {check: case.fixture.at - age for check, age in case.fixture.failing_for.items()}
@@ -66,7 +73,7 @@ def posture(case: Case) -> Posture | None:
     at = case.fixture.at
     received = at - case.fixture.report_age
     facts = {name: _fact(said, at) for name, said in case.facts.items() if not _missing(said)}
-    return Posture(facts, observed_at=received, received_at=received)
+    return Posture(facts, observed_at=received, received_at=received, grades=case.fixture.evidence)
 
 
 def _missing(said: Any) -> bool:
@@ -79,6 +86,10 @@ def _fact(said: Any, at: datetime) -> Fact:
         return Fact(said, SOURCE, observed)
     if said.ago is not None:
         return Fact((at - said.ago).timestamp(), SOURCE, observed)
+    if said.ahead is not None:
+        return Fact((at + said.ahead).timestamp(), SOURCE, observed)
+    if said.exactly is not None:
+        return Fact(said.exactly, SOURCE, observed)
     return Fact(None, SOURCE, observed, absent=said.unreadable)
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.errors import Problem
+from gateway.policy.cel import Unsound
 from gateway.policy.source import Path, Source
 
 T = TypeVar("T")
@@ -44,6 +45,9 @@ def _problem(source: Source, detail: Mapping[str, Any], keys_at: KeysAt) -> Prob
     unknown = detail["type"] in ("unexpected_keyword_argument", "extra_forbidden")
     shown = ".".join(str(part) for part in path)
     text = _text(detail, keys_at)
+    error = detail.get("ctx", {}).get("error")
+    if isinstance(error, Unsound) and path in source.values:
+        return source.inside(path, error.line, error.column, f"{shown}: {error}")
     return source.problem(path, f"{shown}: {text}" if shown else text, at_key=unknown or "[key]" in detail["loc"])
 
 

@@ -17,8 +17,9 @@ from pydantic.dataclasses import dataclass
 
 from gateway.policy.checks.check import STRICT
 
-HORIZON = 16
-"""Days that are searched for the next edge; a window without one until then is looked at again."""
+WEEK = timedelta(days=7)
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+"""Weeks are counted from here: a window without an edge in this week is looked at again in the next, everywhere alike."""
 
 CLOCK = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 DATE = r"^20[0-9]{2}-[0-9]{2}-[0-9]{2}$"
@@ -96,14 +97,15 @@ class Window:
         return wall < self.closes and self._opens_on(today - timedelta(days=1))
 
     def next_edge(self, now: datetime) -> datetime:
-        """Give the next instant at which it opens or closes, or the horizon when none is near."""
-        state = self.open_at(now)
-        first = now.astimezone(self.zone).date()
-        for day in range(HORIZON):
-            for edge in sorted(self._edges(first + timedelta(days=day))):
-                if edge > now and self.open_at(edge) != state:
+        """Give the next instant at which it opens or closes, or the end of the week when that comes sooner."""
+        state, last = self.open_at(now), BEGINNING + ((now - BEGINNING) // WEEK + 1) * WEEK
+        day = now.astimezone(self.zone).date()
+        while datetime.combine(day, time(), UTC) <= last + timedelta(days=1):
+            for edge in sorted(self._edges(day)):
+                if now < edge < last and self.open_at(edge) != state:
                     return edge
-        return now + timedelta(days=HORIZON - 2)
+            day += timedelta(days=1)
+        return last
 
     def _opens_on(self, day: date) -> bool:
         if (self.since and day < self.since) or (self.until and day > self.until) or day in (self.never or ()):

@@ -96,6 +96,7 @@ class Pump:
         self._surroundings.read()
         self._interface.guard(self._surroundings.guarded())
         self._interface.set_offload(mtu=self._surroundings.mtu, udp=self._tun.udp_offload)
+        self._udp.remember_addresses(wanted=self._surroundings.several())
 
     def _watch(self, descriptor: int, ready: Callable[[int], None]) -> None:
         self._ready[descriptor] = ready
@@ -280,6 +281,8 @@ class Pump:
             self._unwatch(each.fileno())
         self._udp.close()
         self._udp = fresh
+        if self._surroundings is not None:
+            self._udp.remember_addresses(wanted=self._surroundings.several())
         self._watch_udp()
 
     def _status(self) -> InterfaceStatus:

@@ -6,6 +6,7 @@ The socket is opened while sockets of its kind may be opened; listening needs no
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from ipaddress import ip_network
 from typing import Final, NamedTuple
 
+from gateway.packet import ip
 from gateway.packet.prefixes import Network
 
 RTM_NEWLINK, RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 16, 20, 21, 22
@@ -69,9 +71,12 @@ class Surroundings:
                 data = self.sock.recv(1 << 16)
             except BlockingIOError:
                 return
-            except OSError:  # ENOBUFS: something was lost, so everything is asked for again
-                self._ask()
-                continue
+            except (
+                OSError
+            ):  # ENOBUFS: something was lost. What has gone may stay guarded, what is new is asked for again
+                with contextlib.suppress(OSError):
+                    self._ask()
+                return
             for news in parse(data):
                 self._take(news)
 
@@ -88,6 +93,13 @@ class Surroundings:
         return frozenset(ip_network(each.packed) for each in self._known) | frozenset(
             ip_network((each.packed, each.prefix), strict=False) for each in pools
         )
+
+    def several(self) -> bool:
+        """Say whether the host can be reached at more than one address of a family, the tunnel's own left out."""
+        outer = [
+            each.packed for each in self._known if each.interface != self._interface and not ip.special(each.packed)
+        ]
+        return any(sum(len(each) == size for each in outer) > 1 for size in (4, 16))
 
     def close(self) -> None:
         self.sock.close()

@@ -9,12 +9,13 @@ import struct
 from gateway.packet.checksum import Buffer
 from gateway.tunnel import filter as socket_filter
 from gateway.tunnel.opener import UDP_GRO, Here, Opener
+from gateway.tunnel.reached import SPACE, Reached
 from gateway.wireguard.config import Endpoint
 from gateway.wireguard.outbox import Transmit
 
 UDP_SEGMENT = 103
 TRAIN = 65_536
-_ANCILLARY = socket.CMSG_SPACE(4)
+_ANCILLARY = socket.CMSG_SPACE(4) + SPACE
 _SEGMENT = struct.Struct("=H")
 _GRO = struct.Struct("=i")
 _NO_OFFLOAD = (errno.EIO, errno.EINVAL, errno.EMSGSIZE, errno.ENOPROTOOPT)
@@ -26,7 +27,13 @@ class UdpSockets:
     def __init__(self, port: int = 0, fwmark: int = 0, opener: Opener | None = None) -> None:
         """Bind; port 0 takes a free one. Raises OSError, for example EADDRINUSE."""
         self._segmentation = True
+        self._reached = Reached()
         self.sockets = (opener or Here()).open(port, fwmark)
+
+    def remember_addresses(self, *, wanted: bool) -> None:
+        """Answer from the address that was reached: on a host with several the kernel might choose another."""
+        for each in self.sockets:
+            self._reached.ask(each, wanted=wanted)
 
     @property
     def dropped(self) -> int:
@@ -66,10 +73,13 @@ class UdpSockets:
             size, ancillary, _, source = sock.recvmsg_into([buffer], _ANCILLARY)
         except OSError:
             return None  # nothing there, or an ICMP error that belongs to no peer
-        for _level, kind, data in ancillary:
+        segment = size
+        for level, kind, data in ancillary:
             if kind == UDP_GRO:
-                return size, _GRO.unpack(data)[0], source
-        return size, size, source
+                segment = _GRO.unpack(data)[0]
+            else:
+                self._reached.learn(source, level, data)
+        return size, segment, source
 
     def send(self, transmit: Transmit) -> bool:
         """Send one train. Raises BlockingIOError when the buffer is full; False when the network refuses it."""
@@ -81,23 +91,31 @@ class UdpSockets:
         if self._segmentation and transmit.size > transmit.segment:
             try:
                 control = [(socket.IPPROTO_UDP, UDP_SEGMENT, _SEGMENT.pack(transmit.segment))]
+                control += self._reached.at(transmit.endpoint)
                 sock.sendmsg(transmit.buffers, control, 0, transmit.endpoint)
                 return True
             except BlockingIOError:
                 raise
             except OSError as error:
-                if error.errno not in _NO_OFFLOAD:
+                if error.errno not in _NO_OFFLOAD and not self._reached.at(transmit.endpoint):
                     return False
                 self._segmentation = error.errno != errno.EIO  # the device cannot checksum: it never will
         return self._send_singly(sock, transmit)
 
     def _send_one(self, sock: socket.socket, datagram: Buffer, endpoint: Endpoint) -> bool:
+        control = self._reached.at(endpoint)
         try:
-            sock.sendto(datagram, endpoint)
+            if control:
+                sock.sendmsg([datagram], control, 0, endpoint)
+            else:
+                sock.sendto(datagram, endpoint)
         except BlockingIOError:
             raise
         except OSError:
-            return False
+            if not control:
+                return False
+            self._reached.forget(endpoint)
+            return self._send_one(sock, datagram, endpoint)
         return True
 
     def _send_singly(self, sock: socket.socket, transmit: Transmit) -> bool:

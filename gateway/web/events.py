@@ -17,7 +17,8 @@ from gateway.web.agent_api import authorised_session, current
 from gateway.web.deployment import Deployment
 from gateway.web.operations import Operation, Proof
 
-KEEP_ALIVE_SECONDS = 15
+KEEP_ALIVE_SECONDS = 30
+"""Each wakes an idle laptop; what dies in between is found by the heartbeat."""
 VOLATILE = {"lease_ms", "sequence", "valid_until"}
 """What changes with every report without changing anything for the user."""
 

@@ -27,6 +27,7 @@ class CookieChecker:
         self._entropy = entropy
         self._secret = entropy(32)
         self._secret_until = float("-inf")
+        self._replies = 0
 
     def mac1_holds(self, datagram: Buffer) -> bool:
         """Say whether the sender knows our public key. One hash: the first thing that a stranger has to pass."""
@@ -34,19 +35,26 @@ class CookieChecker:
 
     def mac2_holds(self, datagram: Buffer, source: bytes, *, now: float) -> bool:
         """Say whether the sender has our cookie for the address and port that it seems to come from."""
-        return compare_digest(mac(self._cookie(source, now=now), datagram[:-16]), bytes(datagram[-16:]))
+        mac2 = bytes(datagram[-16:])
+        if mac2 == NO_MAC:  # how a flood arrives, and every first message: they cost no hash
+            return False
+        return compare_digest(mac(self._cookie(source, now=now), datagram[:-16]), mac2)
 
     def reply(self, datagram: Buffer, source: bytes, sender: int, *, now: float) -> bytes:
         """Give the cookie reply for a handshake message; it is smaller than the message."""
-        nonce = self._entropy(24)
-        mac1 = bytes(datagram[-MACS:-16])
-        cookie = xchacha_seal(self._cookie_key, nonce, self._cookie(source, now=now), mac1)
-        return CookieReply(sender, nonce, cookie).pack()
+        cookie = self._cookie(source, now=now)
+        tail = self._replies.to_bytes(8, "little")
+        self._replies += 1
+        sealed = self._cipher.encrypt(bytes(4) + tail, cookie, bytes(datagram[-MACS:-16]))
+        return CookieReply(sender, self._prefix + tail, sealed).pack()
 
     def _cookie(self, source: bytes, *, now: float) -> bytes:
         if now >= self._secret_until:
             self._secret = self._entropy(32)
             self._secret_until = now + COOKIE_LIFETIME
+            # 16 fresh bytes and a count make nonces that are as unique as 24 random bytes, at a third of the cost.
+            self._prefix, self._replies = self._entropy(16), 0
+            self._cipher = ChaCha20Poly1305(hchacha20(self._cookie_key, self._prefix))
         return mac(self._secret, source)
 
 

@@ -251,4 +251,7 @@ class Handshaking:
 @lru_cache(maxsize=4096)
 def source_bytes(source: Endpoint) -> tuple[bytes, bytes]:
     """Give address (4 or 16 bytes) and port (2 bytes) of a socket address."""
-    return ip_address(source[0].partition("%")[0]).packed, struct.pack("!H", source[1])
+    port = source[1].to_bytes(2, "big")
+    if len(source) == 2:  # by hand, because a flood comes from a new address every time
+        return bytes(map(int, source[0].split("."))), port
+    return ip_address(source[0].partition("%")[0]).packed, port

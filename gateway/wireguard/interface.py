@@ -160,6 +160,9 @@ class Interface:
         whole = TransportTrain.read(train, segment)
         if whole is not None:
             return self._transport.receive(whole, source, now=now)
+        if 4 <= len(train) <= segment:  # alone, and no transport datagram: how a flood comes
+            self._handshake_message(int.from_bytes(train[:4], "little"), train, source, now=now)
+            return []
         frames: list[Parts] = []
         for datagram in _datagrams(train, segment):
             if (alone := TransportTrain.read(datagram, len(datagram))) is not None:

@@ -130,6 +130,21 @@ def test_both_ends_are_followed_when_they_move_within_and_between_the_families(e
 
 
 @pytest.mark.parametrize("version", [4, 6])
+def test_answers_come_from_the_address_that_was_reached_for_as_long_as_it_is_there(version: int) -> None:
+    second, long, shown = {4: ("192.0.2.22", 24, "{}"), 6: ("2001:db8::22", 64, "[{}]")}[version]
+    with pair("wireguard-go", "sallyport", version=version) as (one, other):
+        other.host.ip("address", "add", f"{second}/{long}", "dev", "wire", *(["nodad"] if version == 6 else []))
+        for address in (second, other.outer(version), second):
+            wg("set", one.interface, "peer", other.public_key, "endpoint", f"{shown.format(address)}:{PORT}")
+            one.ping(other, 4)
+            other.ping(one, 4)
+            assert one.dump()[2] == f"{shown.format(address)}:{PORT}", "our answers have not moved it elsewhere"
+        other.host.ip("address", "del", f"{second}/{long}", "dev", "wire")
+        other.ping(one, 4, count=1)
+        assert one.dump()[2] == f"{shown.format(other.outer(version))}:{PORT}"
+
+
+@pytest.mark.parametrize("version", [4, 6])
 def test_a_stolen_address_takes_the_right_to_send_from_it_along(ends: tuple[End, End], version: int) -> None:
     one, other = ends
     one.ping(other, version, count=1)

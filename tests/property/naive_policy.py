@@ -7,14 +7,22 @@ Answers are three: HOLDS, FAILS and UNKNOWN, the last for whatever cannot be tol
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from ipaddress import ip_address, ip_network
 from typing import Any
+from zoneinfo import ZoneInfo
 
 HOLDS, FAILS, UNKNOWN = "holds", "fails", "unknown"
 
 NO_REPORT_AFTER = timedelta(minutes=15)
 FUTURE_ALLOWED = timedelta(minutes=10)
+GRADES = ["claimed", "device-signed", "vendor-confirmed", "hardware-attested"]
+
+Probe = tuple[str, str, int]
+"""A packet that is tried: address, protocol, port."""
 
 
 @dataclass
@@ -27,6 +35,11 @@ class Device:
     unreadable: set[str]
     received_at: datetime
     failing_since: dict[str, datetime]
+    tags: set[str] = field(default_factory=set)
+    address: str | None = None
+    country: str | None = None
+    grades: dict[str, str] = field(default_factory=dict)
+    names: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -35,13 +48,13 @@ class Answer:
 
     tier: str
     findings: dict[str, tuple[str, bool, datetime, datetime | None]]
-    permits: set[str]
+    reached: set[Probe]
     routes: set[str]
     rate: int | None
     failing_since: dict[str, datetime]
 
 
-def interpret(document: dict[str, Any], device: Device, now: datetime) -> Answer:
+def interpret(document: dict[str, Any], device: Device, now: datetime, probes: Iterable[Probe] = ()) -> Answer:
     tiers = document["tiers"]
     findings: dict[str, tuple[str, bool, datetime, datetime | None]] = {}
     failing: dict[str, datetime] = {}
@@ -64,21 +77,31 @@ def interpret(document: dict[str, Any], device: Device, now: datetime) -> Answer
         if effective and tiers.index(to) > tiers.index(tier):
             tier = to
 
-    permits: set[str] = set()
+    granted: set[str] = set()
     if tier != tiers[-1]:
         for grant in document.get("access", []):
-            if is_member(device, grant["groups"]) and tiers.index(grant["tier"]) >= tiers.index(tier):
-                for name in grant["resources"]:
-                    permits |= permits_of(document["resources"][name])
+            if tiers.index(grant["tier"]) >= tiers.index(tier) and applies(document, grant, device, now, unknown=False):
+                granted |= set(grant["resources"])
+    denied: set[str] = set()
+    for deny in document.get("deny", []):
+        if applies(document, deny, device, now, unknown=True):
+            denied |= set(deny.get("resources", document["resources"]))
+    reached = {
+        probe
+        for probe in probes
+        if any(contains(document["resources"][name], probe, device) for name in granted - denied)
+        and not any(contains(document["resources"][name], probe, device) for name in denied)
+    }
 
     routes: set[str] = set()
     for grant in document.get("access", []):
         if is_member(device, grant["groups"]):
             for name in grant["resources"]:
-                routes |= set(document["resources"][name]["destinations"])
+                routes |= set(networks_of(document["resources"][name], device))
 
-    rates = [rate(limit["rate"]) for limit in document.get("limits", []) if is_member(device, limit["groups"])]
-    return Answer(tier, findings, permits, routes, min(rates) if rates else None, failing)
+    limits = [limit for limit in document.get("limits", []) if is_member(device, limit["groups"])]
+    rates = [rate(limit["rate"]) for limit in limits if "rate" in limit]
+    return Answer(tier, findings, reached, routes, min(rates) if rates else None, failing)
 
 
 def one_check(
@@ -110,11 +133,83 @@ def concerns(check: dict[str, Any], device: Device) -> bool:
         return False
     if "groups" in check and not is_member(device, check["groups"]):
         return False
+    if "tags" in check and not device.tags & set(check["tags"]):
+        return False
     if "platforms" in check:
         family = read(device, "os.family")
         if isinstance(family, str) and family in ("linux", "darwin", "windows"):
             return family in check["platforms"]
     return True
+
+
+# --- access ---
+
+
+def applies(document: dict[str, Any], rule: dict[str, Any], device: Device, now: datetime, *, unknown: bool) -> bool:
+    """What is not known of a device makes every deny apply, and no grant."""
+    if not is_member(device, rule["groups"]):
+        return False
+    if "tags" in rule and not device.tags & set(rule["tags"]):
+        return False
+    if "devices" in rule and device.device not in rule["devices"]:
+        return False
+    if "networks" in rule:
+        known = unknown
+        if device.address is not None:
+            known = any(lies_in(device.address, one) for name in rule["networks"] for one in document["networks"][name])
+        if not known:
+            return False
+    if "countries" in rule:
+        there = unknown if device.country is None else device.country in rule["countries"]
+        if not there:
+            return False
+    return "when" not in rule or any(is_open(document["windows"][name], now) for name in rule["when"])
+
+
+def is_open(window: dict[str, Any], now: datetime) -> bool:
+    wall = now.astimezone(ZoneInfo(window["zone"]))
+    clock = f"{wall:%H:%M}"
+    opens, closes = window.get("opens", "00:00"), window.get("closes", "00:00")
+    if opens < closes:
+        return opens <= clock < closes and opens_on(window, wall.date())
+    late = clock >= opens and opens_on(window, wall.date())
+    return late or (clock < closes and opens_on(window, wall.date() - timedelta(days=1)))
+
+
+def opens_on(window: dict[str, Any], day: date) -> bool:
+    said = day.isoformat()
+    if said < window.get("since", said) or said > window.get("until", said) or said in window.get("never", []):
+        return False
+    return f"{day:%a}".lower() in window.get("days", [f"{day:%a}".lower()])
+
+
+def networks_of(resource: dict[str, Any], device: Device) -> list[str]:
+    found = [address for name in resource.get("names", []) for address in device.names.get(name, [])]
+    within = resource.get("within")
+    kept = [
+        one for one in found if not one.startswith("127.") and (within is None or any(lies_in(one, n) for n in within))
+    ]
+    return [*resource.get("destinations", []), *(f"{one}/{128 if ':' in one else 32}" for one in kept)]
+
+
+def contains(resource: dict[str, Any], probe: Probe, device: Device) -> bool:
+    address, protocol, port = probe
+    if not any(lies_in(address, network) for network in networks_of(resource, device)):
+        return False
+    if "ports" not in resource:
+        return True
+    for said in resource["ports"]:
+        named, _, range_ = said.partition("/")
+        low, _, high = range_.partition("-")
+        if named == protocol and (not range_ or int(low) <= port <= int(high or low)):
+            return True
+    return False
+
+
+@cache
+def lies_in(address: str, network: str) -> bool:
+    one, other = ip_address(address), ip_network(network)
+    return one.version == other.version and one in other
 
 
 def is_member(device: Device, groups: list[str]) -> bool:
@@ -124,24 +219,50 @@ def is_member(device: Device, groups: list[str]) -> bool:
 # --- one kind after the other ---
 
 
-def judge(check: dict[str, Any], device: Device, now: datetime) -> str:
-    kind = check["check"]
+def judge(check: dict[str, Any], device: Device, now: datetime, least: Any = None) -> str:
+    kind, least = check["check"], check.get("evidence", least)
+    if kind not in ("any-of", "all-of", "not"):
+        device = trusted(device, least)
     if kind == "any-of":
-        answers = [judge(part, device, now) for part in check["of"]]
+        answers = [judge(part, device, now, least) for part in check["of"]]
         if HOLDS in answers:
             return HOLDS
         return UNKNOWN if UNKNOWN in answers else FAILS
     if kind == "all-of":
-        return all_of([judge(part, device, now) for part in check["of"]])
+        return all_of([judge(part, device, now, least) for part in check["of"]])
     if kind == "not":
-        return {HOLDS: FAILS, FAILS: HOLDS, UNKNOWN: UNKNOWN}[judge(check["of"], device, now)]
+        return {HOLDS: FAILS, FAILS: HOLDS, UNKNOWN: UNKNOWN}[judge(check["of"], device, now, least)]
     if kind == "report-age":
         return young(device.received_at, check["max_age"], now)
     if kind == "agent-version":
         return version_is(text(device, "agent.version"), check["minimum"])
     if kind == "os-version":
         return judge_system(check, device)
+    if kind == "expr":
+        return expression(check["expr"], device)
     asked: list[str] = []
+    if kind == "screen-lock":
+        if "enabled" in check:
+            asked.append(is_true(device, "screen.lock_enabled"))
+        if "max_delay" in check:
+            asked.append(seconds_within(device, "screen.lock_delay", check["max_delay"]))
+    if kind == "administrators":
+        if "only" in check:
+            asked.append(list_is(device, "users.administrators", lambda found: found <= set(check["only"])))
+        if "with_password" in check:
+            asked.append(list_is(device, "users.without_password", lambda found: not found))
+    if kind == "processes":
+        running = "processes.executables"
+        if "running" in check:
+            asked.append(list_is(device, running, lambda found: found >= set(check["running"])))
+        if "none_of" in check:
+            asked.append(list_is(device, running, lambda found: not found & set(check["none_of"])))
+        if "none_like" in check:
+            asked.append(
+                list_is(device, running, lambda found: not any(re.fullmatch(check["none_like"], f) for f in found))
+            )
+    if kind == "os-support":
+        asked.append(ahead(device, "os.support_ends_at", check["margin"], now))
     if kind == "firewall":
         if "enabled" in check:
             asked.append(is_true(device, "firewall.enabled"))
@@ -185,6 +306,30 @@ def judge_system(check: dict[str, Any], device: Device) -> str:
     return version_is(text(device, "os.version"), check["minimum"][system])
 
 
+def trusted(device: Device, least: Any) -> Device:
+    """A fact with less evidence than counts was not reported."""
+    if least is None or device.facts is None:
+        return device
+    kept = {}
+    for name, value in device.facts.items():
+        wanted = least.get(name, "claimed") if isinstance(least, dict) else least
+        if GRADES.index(device.grades.get(name, "device-signed")) >= GRADES.index(wanted):
+            kept[name] = value
+    return replace(device, facts=kept)
+
+
+def expression(text: str, device: Device) -> str:
+    """The expressions that are drawn: flags and comparisons with `&&` between them, or `||`."""
+    for sign, one, other in ((" || ", HOLDS, FAILS), (" && ", FAILS, HOLDS)):
+        if sign in text:
+            answers = [expression(part, device) for part in text.split(sign)]
+            return one if one in answers else UNKNOWN if UNKNOWN in answers else other
+    if text.startswith("!"):
+        return {HOLDS: FAILS, FAILS: HOLDS, UNKNOWN: UNKNOWN}[expression(text[1:], device)]
+    name, _, bound = text.partition(" <= ")
+    return at_most(device, name, int(bound)) if bound else is_true(device, name)
+
+
 # --- facts ---
 
 
@@ -210,6 +355,27 @@ def at_most(device: Device, name: str, limit: int) -> str:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0 or value > 10**9:
         return UNKNOWN
     return HOLDS if value <= limit else FAILS
+
+
+def seconds_within(device: Device, name: str, limit: str) -> str:
+    value = read(device, name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -(10**9) <= value <= 10**9:
+        return UNKNOWN
+    return HOLDS if abs(value) <= duration(limit).total_seconds() else FAILS
+
+
+def list_is(device: Device, name: str, good: Callable[[set[str]], bool]) -> str:
+    value = read(device, name)
+    if not isinstance(value, list) or not all(isinstance(one, str) and 1 <= len(one) <= 200 for one in value):
+        return UNKNOWN
+    return HOLDS if good(set(value)) else FAILS
+
+
+def ahead(device: Device, name: str, margin: str, now: datetime) -> str:
+    value = read(device, name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 4 * 10**9:
+        return UNKNOWN
+    return HOLDS if now < datetime.fromtimestamp(value, UTC) - duration(margin) else FAILS
 
 
 def is_one_of(value: str | None, allowed: list[str]) -> str:
@@ -241,12 +407,6 @@ def duration(written: str) -> timedelta:
 
 def rate(written: str) -> int:
     return int(written[:-4]) * {"k": 1000, "M": 1000**2, "G": 1000**3}[written[-4]]
-
-
-def permits_of(resource: dict[str, Any]) -> set[str]:
-    if "ports" not in resource:
-        return set(resource["destinations"])
-    return {f"{network} {ports}" for network in resource["destinations"] for ports in resource["ports"]}
 
 
 # --- versions, as Debian Policy 5.6.12 tells it; none here has an epoch or a revision ---

@@ -29,9 +29,9 @@ from gateway.policy.model import Posture
 
 LONGEST = 2_000
 MOST_LOOPS = 8
-_LOOP = re.compile(r"\.\s*(all|exists|exists_one|map|filter)\s*\(")
+_LOOP = re.compile(r"\.\s*(all|exists|exists_one|existsOne|map|filter|transform[A-Za-z]*|sortBy)\s*\(")
 _LITERAL = re.compile(r"""r?("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|//[^\n]*""")
-_NAME = re.compile(r"[a-z]+(?:\.[a-z0-9_]+)+")
+_NAME = re.compile(r"[a-z]+(?:\s*\.\s*[a-z0-9_]+)+")
 
 _TYPES: dict[Kind, tuple[Any, values.Sound]] = {
     Kind.TEXT: (cel.TEXT, values.is_text),
@@ -66,7 +66,16 @@ def condition(written: object) -> Condition:
     program = _language().program(written)
     bare = _LITERAL.sub(lambda match: " " * len(match[0]), written)
     _bounded(bare)
-    return Condition(written, program, tuple(sorted(set(_NAME.findall(bare)) & set(TYPED))))
+    return Condition(written, program, tuple(sorted(_facts(bare))))
+
+
+def _facts(bare: str) -> set[str]:
+    """Name the facts: of `os.version.matches`, the longest beginning that is one."""
+    found = set()
+    for dotted in _NAME.findall(bare):
+        parts = [part.strip() for part in dotted.split(".")]
+        found |= {name for n in range(2, len(parts) + 1) if (name := ".".join(parts[:n])) in TYPED}
+    return found
 
 
 def _bounded(bare: str) -> None:

@@ -27,9 +27,20 @@ def test_the_document_names_every_fact_with_its_type_and_its_platforms() -> None
     assert rows() == {name: (each.kind.value, each.platforms) for name, each in CATALOGUE.items()}
 
 
-def test_what_this_agent_states_is_in_the_catalogue() -> None:
-    linux = {name for name, each in CATALOGUE.items() if "linux" in each.platforms}
-    assert Collection().facts <= linux
+@pytest.mark.parametrize("platform", ["linux", "darwin", "windows"])
+def test_what_the_agent_of_a_platform_states_is_exactly_what_the_catalogue_says(platform: str) -> None:
+    known = {name for name, each in CATALOGUE.items() if platform in each.platforms}
+    assert Collection(platform=platform).facts == known
+
+
+@pytest.mark.parametrize("platform", ["darwin", "win32"])
+def test_elsewhere_every_fact_is_stated_with_a_reason_when_its_program_is_missing(platform: str) -> None:
+    """These programs are not on this machine: a collector that could not read fails no other and states its facts."""
+    made = Collection(platform=platform)
+    facts = made.everything(now=1.0)
+    assert set(facts) == made.facts
+    assert facts["disk.root_encrypted"].absent
+    assert "failed" not in str(facts["disk.root_encrypted"].absent)
 
 
 @pytest.mark.parametrize(

@@ -77,13 +77,13 @@ def test_a_fixture_that_says_what_the_policy_decides_passes(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ("report_age:", "reportage:", "0.yaml:16:5: fixtures.0.reportage: is not a key; allowed are name, user, posture, expect, but, device, at, report_age, failing_for"),
+        ("report_age:", "reportage:", "0.yaml:16:5: fixtures.0.reportage: is not a key; allowed are name, user, posture, expect, but, device, names, evidence, at, report_age, failing_for"),
         ("tier: full", "teir: full", "0.yaml:18:14: fixtures.0.expect.teir: is not a key; allowed are tier, findings, reachable, unreachable"),
         ("name: bob", "nmae: bob", "0.yaml:12:12: fixtures.0.user.nmae: is not a key; allowed are name, groups, tags, address, country, logged_in, acr"),
-        ("{ago: 1h}", "{agoo: 1h}", "0.yaml:6:31: postures.healthy.antivirus.signatures_at.agoo: is not a key; allowed are ago, unreadable, missing"),
-        ("{ago: 1h}", "{}", "0.yaml:6:30: postures.healthy.antivirus.signatures_at: needs one of ago, unreadable and missing"),
-        ("{ago: 1h}", "{ago: 1h, missing: true}", "0.yaml:6:30: postures.healthy.antivirus.signatures_at: needs one of ago, unreadable and missing"),
-        ("{ago: 1h}", "[1]", "0.yaml:6:30: postures.healthy.antivirus.signatures_at: must be a text, a number, true, false, or one of {ago: 2h}, {unreadable: why}, {missing: true}"),
+        ("{ago: 1h}", "{agoo: 1h}", "0.yaml:6:31: postures.healthy.antivirus.signatures_at.agoo: is not a key; allowed are ago, ahead, exactly, unreadable, missing"),
+        ("{ago: 1h}", "{}", "0.yaml:6:30: postures.healthy.antivirus.signatures_at: needs one of ago, ahead, exactly, unreadable and missing"),
+        ("{ago: 1h}", "{ago: 1h, missing: true}", "0.yaml:6:30: postures.healthy.antivirus.signatures_at: needs one of ago, ahead, exactly, unreadable and missing"),
+        ("{ago: 1h}", "[1]", "0.yaml:6:30: postures.healthy.antivirus.signatures_at: must be a text, a number, true, false, a list of texts, or one of {ago: 2h}, {ahead: 2h}, {exactly: …}, {unreadable: why}, {missing: true}"),
         ("{ago: 1h}", "", "0.yaml:6:29: has no value; allowed is to give it one, or to leave the key out"),
         ("firewall.enabled", "firewall.enable", f"0.yaml:4:5: postures.healthy.firewall.enable: 'firewall.enable' is no fact that a check reads; allowed are {', '.join(FACTS)}"),
         ("posture: healthy", "posture: heathly", "0.yaml:13:14: fixtures.0.posture: 'heathly' is no posture; allowed are healthy, none"),

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from gateway.policy import durations
-from gateway.policy.versions import key, requirement
+from gateway.policy.versions import Scheme, key, requirement, scheme_of
 
 
 @pytest.mark.parametrize(
@@ -97,3 +97,45 @@ def test_durations_are_shown_with_the_largest_unit_that_keeps_them_whole(text: s
     shown = durations.show(durations.parse(text))
     assert durations.parse(shown) == durations.parse(text)
     assert shown == text
+
+
+RECORDED = {
+    # lower, higher: as `dpkg --compare-versions` of dpkg 1.21 says
+    Scheme.DPKG: [
+        ("1.0~rc1-1", "1.0-1"), ("1.0-1", "1.0-1+b1"), ("1.0-1", "1.0-2"), ("1.0", "1.0.0"), ("9.9", "1:0.1"), ("1.0-1", "1.0-10"),
+        ("1.0a", "1.0+b"), ("1.0", "1.0-1"), ("1.0~~", "1.0~"),
+    ],
+    # as rpm.vercmp of rpm 4.18 says
+    Scheme.RPM: [
+        ("1.0~rc1", "1.0"), ("1.0", "1.0^git1"), ("1.0^git1", "1.0.1"), ("1.0a", "1.0.1"), ("1.0-1.el9", "1.0-1.el9_1"),
+        ("9", "1:0"), ("1.0-9.fc41", "1.0-10.fc40"), ("1.0.a", "1.0.1"), ("1.0^", "1.0.0"),
+    ],
+    Scheme.UNAME: [
+        ("6.1.0-27-amd64", "6.1.0-28-amd64"), ("6.1.0-28-amd64", "6.1.10-1-amd64"), ("6.8.0-9-generic", "6.8.0-51-generic"), ("23.6.0", "24.1.0"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("scheme", "lower", "higher"), [(s, *pair) for s, pairs in RECORDED.items() for pair in pairs])
+def test_packages_are_ordered_as_their_own_tools_order_them(scheme: Scheme, lower: str, higher: str) -> None:
+    assert key(lower, scheme) < key(higher, scheme)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "one", "other"),
+    [(Scheme.DPKG, "1.0", "1.0-0"), (Scheme.DPKG, "0:1.0", "1.0"), (Scheme.RPM, "1.0", "1.0."), (Scheme.RPM, "1_0", "1.0"), (Scheme.RPM, "01.0", "1.0")],
+)  # fmt: skip
+def test_what_their_tools_call_equal_is_equal(scheme: Scheme, one: str, other: str) -> None:
+    assert key(one, scheme) == key(other, scheme)
+
+
+def test_a_distribution_names_the_rules_of_its_packages() -> None:
+    assert [scheme_of(name) for name in ("debian", "ubuntu", "fedora", "rhel", "opensuse-leap", "arch", None)] == [
+        Scheme.DPKG, Scheme.DPKG, Scheme.RPM, Scheme.RPM, Scheme.RPM, Scheme.DOTTED, Scheme.DOTTED,
+    ]  # fmt: skip
+
+
+def test_a_bound_without_a_release_is_about_the_version_of_an_rpm_alone() -> None:
+    assert requirement("== 5.14.0").met_by("5.14.0-362.8.1.el9_3", Scheme.RPM)
+    assert requirement(">= 5.14.0-362").met_by("5.14.0-362.8.1.el9_3", Scheme.RPM)
+    assert not requirement(">= 5.14.0-400").met_by("5.14.0-362.8.1.el9_3", Scheme.RPM)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from ipaddress import ip_address
@@ -9,7 +10,7 @@ from ipaddress import ip_address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.tunnel.surroundings import RTM_DELADDR, RTM_NEWADDR, RTM_NEWLINK, Address, Link, parse
+from gateway.tunnel.surroundings import RTM_DELADDR, RTM_NEWADDR, RTM_NEWLINK, Address, Link, Surroundings, parse
 
 
 def message(kind: int, interface: int, prefix: int, **attributes: str) -> bytes:
@@ -48,3 +49,43 @@ def test_other_messages_are_passed_over() -> None:
 @given(st.binary(max_size=300))
 def test_no_bytes_make_it_raise_or_hang(data: bytes) -> None:
     assert len(list(parse(data))) <= len(data)
+
+
+def known(*addresses: tuple[int, str, int]) -> Surroundings:
+    """What a tunnel on interface 5 knows, without a socket."""
+    made = Surroundings.__new__(Surroundings)
+    made._interface = 5
+    made._known = {Address(interface, ip_address(text).packed, prefix) for interface, text, prefix in addresses}
+    return made
+
+
+def test_every_address_is_guarded_and_the_network_of_the_tunnels_own_interface() -> None:
+    found = known((1, "127.0.0.1", 8), (2, "198.51.100.7", 24), (5, "100.96.0.1", 16), (5, "fd53::1", 64)).guarded()
+    assert {str(each) for each in found} == {
+        "127.0.0.1/32", "198.51.100.7/32", "100.96.0.1/32", "100.96.0.0/16", "fd53::1/128", "fd53::/64",
+    }  # fmt: skip
+
+
+def test_a_host_has_several_addresses_when_strangers_can_reach_two_of_one_family() -> None:
+    usual = [(1, "127.0.0.1", 8), (1, "::1", 128), (2, "fe80::1", 64), (5, "100.96.0.1", 16), (2, "198.51.100.7", 24)]
+    assert not known(*usual).several()
+    assert not known(*usual, (2, "2001:db8::1", 64)).several()
+    assert known(*usual, (3, "10.20.0.1", 24)).several()
+    assert known(*usual, (2, "2001:db8::1", 64), (2, "2001:db8::2", 64)).several()
+
+
+class Overrun:
+    """A netlink socket that has lost messages, and cannot be asked either."""
+
+    def recv(self, _size: int) -> bytes:
+        raise OSError(errno.ENOBUFS, "No buffer space available")
+
+    def send(self, _data: bytes) -> int:
+        raise OSError(errno.ENOBUFS, "No buffer space available")
+
+
+def test_lost_messages_neither_end_the_tunnel_nor_open_what_was_guarded() -> None:
+    host = known((2, "198.51.100.7", 24))
+    host.sock = Overrun()  # type: ignore[assignment]
+    host.read()
+    assert {str(each) for each in host.guarded()} == {"198.51.100.7/32"}

@@ -175,3 +175,14 @@ def test_load_begins_with_a_flood_and_ends_a_second_after_it():
     assert any(load.arrived(now=20 + n / 10_000) for n in range(1000))
     assert load.arrived(now=20.15)
     assert not load.arrived(now=22.0)
+
+
+def test_no_two_cookie_replies_have_the_same_nonce_not_even_across_a_change_of_secret():
+    checker, jar = cookies()
+    signed = jar.sign(bytes(116), now=0.0)
+    nonces = [
+        CookieReply.unpack(checker.reply(signed, b"addr", 7, now=now)).nonce
+        for now in (0.0, 1.0, COOKIE_LIFETIME + 1, 2 * COOKIE_LIFETIME + 2)
+        for _ in range(100)
+    ]
+    assert len(set(nonces)) == len(nonces)
