@@ -16,6 +16,7 @@ from typing import Final
 
 from agent import bugreport, doctor, screen, tpm, wire
 from agent.addresses import Addresses
+from agent.answers import printable
 from agent.client import Gateway, origin
 from agent.collect import Collection
 from agent.collect.linux import antivirus
@@ -74,6 +75,8 @@ def parser() -> argparse.ArgumentParser:
         "--for", dest="resource", metavar="RESOURCE", help="log in as young or strong as this resource asks"
     )
     login.set_defaults(run=_login)
+    logout = commands.add_parser("logout", help="end this machine's login and its session")
+    logout.set_defaults(run=_logout)
     for command in (enrol, login):
         command.add_argument(
             "--device-code", action="store_true", help="log in on another machine, by a code; the policy must allow it"
@@ -143,6 +146,16 @@ def _enrolment_key(file: Path) -> str:
 
 def _login(parsed: argparse.Namespace, state: State) -> int:
     return _bind(state, state.enrolment().gateway, state.authority(), parsed, resource=parsed.resource)
+
+
+def _logout(_parsed: argparse.Namespace, state: State) -> int:
+    gateway = Gateway(state.enrolment().gateway, state.key(), state.authority())
+    try:
+        location = gateway.log_out()
+    finally:
+        gateway.close()
+    print(f"this machine is logged out; to log out at the provider too, open {printable(location)}")
+    return 0
 
 
 def _bind(

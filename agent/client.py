@@ -118,6 +118,10 @@ class Gateway:
         path = f"/v1/sessions/{session}/credential"
         return answers.tunnel(self._ask("POST", path, {"public_key": public_key}).get("tunnel"))
 
+    def log_out(self) -> str:
+        """End this device's logins and its session. Gives the address of the provider's own logout."""
+        return answers.text(self._post("/v1/logout", wire.TYP_LOGOUT, {}), "location")
+
     def leave(self, session: str) -> None:
         """End the session."""
         self._ask("DELETE", f"/v1/sessions/{session}")

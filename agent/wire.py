@@ -31,6 +31,7 @@ TYP_CONFIRM = "sallyport-confirm+jwt"
 TYP_SESSION = "sallyport-session+jwt"
 TYP_REPORT = "sallyport-report+jwt"
 TYP_REDEMPTION = "sallyport-redemption+jwt"
+TYP_LOGOUT = "sallyport-logout+jwt"
 TYP_ASSERTION = "sallyport-assertion+jwt"
 TYP_DPOP = "dpop+jwt"
 

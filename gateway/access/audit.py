@@ -52,6 +52,7 @@ class Event(enum.StrEnum):
     STREAM_CHANGED = "stream.changed"
     CREDENTIAL_ISSUED = "credential.issued"
     CREDENTIAL_REFUSED = "credential.refused"
+    ADMINISTRATOR_LOGGED_OUT = "administrator.logged-out"
     ADMINISTRATOR_LOGGED_IN = "administrator.logged-in"
     ADMINISTRATOR_REFUSED = "administrator.refused"
     API_TOKEN_CREATED = "api-token.created"  # noqa: S105

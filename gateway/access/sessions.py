@@ -259,7 +259,7 @@ def kill(db: Session, session: str, *, by: str, reason: str, now: datetime) -> t
     if db.get(tables.Kill, found.id) is not None:
         return found
     db.add(tables.Kill(session=found.id, killed_at=now, killed_by=by, reason=reason))
-    for login in _logins(db, found.device):
+    for login in holding_logins(db, found.device):
         login.voided_at = now
     alive = live_session(db, found.device)
     if alive is not None:
@@ -385,13 +385,14 @@ def _find(db: Session, session: str) -> tables.Session:
 
 
 def _fresh_login(db: Session, device: str, *, now: datetime) -> tables.Login:
-    usable = [login for login in _logins(db, device) if login.expires_at > now]
+    usable = [login for login in holding_logins(db, device) if login.expires_at > now]
     if not usable:
         raise Unauthenticated("login-required", "this device has no fresh login; run sallyport-agent login")
     return max(usable, key=lambda login: login.authenticated_at)
 
 
-def _logins(db: Session, device: str) -> list[tables.Login]:
+def holding_logins(db: Session, device: str) -> list[tables.Login]:
+    """List the logins of a device that nobody has ended."""
     rows = select(tables.Login).where(tables.Login.device == device, col(tables.Login.voided_at).is_(None))
     return list(db.exec(rows).all())
 

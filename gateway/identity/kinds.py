@@ -2,6 +2,7 @@
 
                  who signs            typ                           exp       how old   and the rules
     ID           provider             JWT or none                   needed    10 min    iss aud nonce at_hash
+    renewed ID   provider             JWT or none                   needed    10 min    iss aud at_hash
     logout       provider             logout+jwt, JWT or none       may       10 min    iss aud events, no nonce
     SET          provider             secevent+jwt                  never     24 h      iss aud jti events, no nonce
     DPoP proof   device, own jwk      dpop+jwt                      may       60 s      htm htu ath nonce jti
@@ -166,6 +167,14 @@ ID_TOKEN = _provider(
     rules.nonce,
     rules.access_token_hash,
 )
+RENEWED_ID_TOKEN = _provider(
+    "renewed ID token",
+    "login-token",
+    Unauthenticated,
+    ("JWT",),
+    Expiry.NEEDED,
+    rules.access_token_hash,  # OIDC Core 12.2: a nonce should not be there, and nobody waits for one
+)
 LOGOUT_TOKEN = _provider(
     "logout token",
     "logout-token",
@@ -213,12 +222,13 @@ ACCESS_TOKEN = _agent_token("access token", "at+jwt", ACCESS_LIFETIME)  # RFC 90
 REFRESH_TOKEN = _agent_token("refresh token", "sallyport-refresh+jwt", REFRESH_LIFETIME, proof_rules.family)
 ENROLMENT = _device("enrolment", wire.TYP_ENROLMENT, proof_rules.jti, header=OWN)
 REDEMPTION = _device("redemption", wire.TYP_REDEMPTION, proof_rules.jti, header=OWN)
-BODY_TYPES = (wire.TYP_CONFIRM, wire.TYP_SESSION, wire.TYP_ASSERTION)
+BODY_TYPES = (wire.TYP_CONFIRM, wire.TYP_SESSION, wire.TYP_LOGOUT, wire.TYP_ASSERTION)
 REPORT = _device("report", wire.TYP_REPORT, largest=256 * KIB)  # one with 200 facts has about 40 KiB
 BODIES = {typ: _device("body", typ, proof_rules.jti) for typ in BODY_TYPES}
 
 KINDS = (
     ID_TOKEN,
+    RENEWED_ID_TOKEN,
     LOGOUT_TOKEN,
     SECURITY_EVENT,
     DPOP_PROOF,

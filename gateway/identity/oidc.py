@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 from gateway.errors import ProviderError, Unauthenticated
 from gateway.identity import claims, discovery, fapi2, userinfo
@@ -24,7 +25,14 @@ from gateway.identity.jwks import KeySet
 from gateway.identity.login_state import NOTHING, Demand, LoginState
 from gateway.identity.possession import Prover
 from gateway.identity.token_client import TokenClient, printable
-from gateway.identity.verify import FindKey, VerifiedClaims, VerifiedLogout, verify_id_token, verify_logout_token
+from gateway.identity.verify import (
+    FindKey,
+    VerifiedClaims,
+    VerifiedLogout,
+    verify_id_token,
+    verify_logout_token,
+    verify_renewed_id_token,
+)
 
 SECRET_SIZE = 32
 """Bytes of state, nonce and verifier: 43 characters, the least that RFC 7636 allows a verifier."""
@@ -72,6 +80,14 @@ class VerifiedLogin:
     state: str = field(default="", repr=False)
     id_token: str | None = field(default=None, repr=False)
     refresh_token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """A login that still holds. `groups` None: the provider says nothing of them; `refresh_token` None: the old one stays."""
+
+    groups: tuple[str, ...] | None
+    refresh_token: str | None = field(repr=False)
 
 
 class RelyingParty:
@@ -160,6 +176,41 @@ class RelyingParty:
             refresh_token=refresh_token if isinstance(refresh_token, str) and refresh_token else None,
         )
 
+    def renew(self, refresh_token: str, *, subject: str, now: datetime) -> Renewed:
+        """Ask whether a login still holds (OIDC Core 12).
+
+        Raises Unauthenticated when the provider does not stand by it, or answers about somebody else; ProviderError when
+        it cannot be told now.
+        """
+        metadata = self._metadata(now=now)
+        tokens = self._client.request(metadata, grant_type="refresh_token", refresh_token=refresh_token, now=now)
+        fresh = tokens.get("refresh_token")
+        kept = fresh if isinstance(fresh, str) and fresh else None
+        if "id_token" not in tokens:  # 12.2: it may be left out
+            return Renewed(self._groups_of(metadata, tokens, subject, now=now), kept)
+        access_token = tokens.get("access_token")
+        expected = Expected(
+            metadata.issuer,
+            self._client_id,
+            metadata.algorithms,
+            access_token=access_token if isinstance(access_token, str) and access_token.isascii() else None,
+        )
+        find_key = self._find_key(metadata, now=now)
+        verified = verify_renewed_id_token(tokens["id_token"], expected, find_key, subject=subject, now=now)
+        return Renewed(self._groups(metadata, tokens, verified, now=now), kept)
+
+    def end_session_url(self, id_token: str | None, *, redirect_uri: str, state: str, now: datetime) -> str | None:
+        """Say where a browser logs out at the provider; None when it has no such place. Raises ProviderError.
+
+        RP-Initiated Logout 1.0 section 2. `id_token` tells the provider who asks, so that it need not ask back.
+        """
+        there = self._metadata(now=now).end_session_endpoint
+        if there is None:
+            return None
+        asked = {"client_id": self._client_id, "post_logout_redirect_uri": redirect_uri, "state": state}
+        asked |= {"id_token_hint": id_token} if id_token else {}
+        return f"{there}{'&' if urlsplit(there).query else '?'}{urlencode(asked)}"
+
     def logout(self, token: object, *, now: datetime) -> VerifiedLogout:
         """Verify a logout token. Raises Malformed `logout-token-…`, or ProviderError when that cannot be told now."""
         metadata = self._metadata(now=now)
@@ -213,13 +264,24 @@ class RelyingParty:
         """Give the claims to read groups from: the ID token's, or userinfo's where the ID token is silent."""
         if metadata.userinfo_endpoint is None or claims.names_groups(verified.claims, self._groups_claim):
             return verified.claims
-        return userinfo.ask(self._http, metadata.userinfo_endpoint, tokens, verified, self._prover, now=now)
+        return userinfo.ask(self._http, metadata.userinfo_endpoint, tokens, verified.subject, self._prover, now=now)
 
     def _groups(
         self, metadata: Metadata, tokens: Mapping[str, Any], verified: VerifiedClaims, *, now: datetime
     ) -> tuple[str, ...]:
         found = claims.groups(self._group_claims(metadata, tokens, verified, now=now), self._groups_claim)
         return tuple(f"{self._groups_prefix}{group}" for group in found)
+
+    def _groups_of(
+        self, metadata: Metadata, tokens: Mapping[str, Any], subject: str, *, now: datetime
+    ) -> tuple[str, ...] | None:
+        """Read the groups at userinfo, of the same user, where there is no ID token to read them from."""
+        if metadata.userinfo_endpoint is None:
+            return None
+        said = userinfo.ask(self._http, metadata.userinfo_endpoint, tokens, subject, self._prover, now=now)
+        if not claims.names_groups(said, self._groups_claim):
+            return None
+        return tuple(f"{self._groups_prefix}{group}" for group in claims.groups(said, self._groups_claim))
 
     def _find_key(self, metadata: Metadata, *, now: datetime) -> FindKey:
         keys = self._key_set(metadata.jwks_uri)

@@ -13,7 +13,6 @@ from typing import Any
 from gateway.errors import ProviderError, Unauthenticated
 from gateway.identity.http import Bearer, Egress, json_object
 from gateway.identity.possession import Possession, Prover
-from gateway.identity.verify import VerifiedClaims
 
 TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,16384}=*")
 """RFC 6750 section 2.1: what a token may consist of; anything else would be a header of the provider's choice."""
@@ -23,7 +22,7 @@ def ask(
     http: Egress,
     url: str,
     tokens: Mapping[str, Any],
-    verified: VerifiedClaims,
+    subject: str,
     prover: Prover | None = None,
     *,
     now: datetime,
@@ -43,7 +42,7 @@ def ask(
     if media_type != "application/json":
         raise ProviderError(f"{url}: the answer must be application/json")
     members = json_object(answer)
-    if members.get("sub") != verified.subject:  # OIDC Core 5.3.2: or its claims must not be used
+    if members.get("sub") != subject:  # OIDC Core 5.3.2: or its claims must not be used
         raise Unauthenticated("login-userinfo", "the provider's userinfo is about another user than its ID token")
     return members
 

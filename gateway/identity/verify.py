@@ -21,7 +21,7 @@ from gateway.identity.claim_rules import CLOCK_SKEW, LONGEST_TEXT, Broken, Expec
 from gateway.identity.compact import CompactJws
 from gateway.identity.device_key import DeviceKey
 from gateway.identity.jwks import PublicKey
-from gateway.identity.kinds import ID_TOKEN, LOGOUT_TOKEN, OWN, Expiry, Kind
+from gateway.identity.kinds import ID_TOKEN, LOGOUT_TOKEN, OWN, RENEWED_ID_TOKEN, Expiry, Kind
 
 REFUSED_PARAMETERS = frozenset({"crit", "b64", "zip", "enc", "cty", "jwk", "jku", "x5u", "x5c"})
 """Header parameters that bring their own key or change what the token means (RFC 8725 sections 3.1, 3.10)."""
@@ -78,17 +78,30 @@ def verify(kind: Kind, token: object, expected: Expected, find_key: FindKey | No
 
 def verify_id_token(token: object, expected: Expected, find_key: FindKey, *, now: datetime) -> VerifiedClaims:
     """Verify an ID token. Raises Unauthenticated `login-token-…`, or what else `find_key` raises."""
-    verified = verify(ID_TOKEN, token, expected, find_key, now=now)
+    return _login(verify(ID_TOKEN, token, expected, find_key, now=now), expected, now=now)
+
+
+def _login(verified: Verified, expected: Expected, *, subject: str | None = None, now: datetime) -> VerifiedClaims:
+    """Read who an ID token is about; `subject` is who it must be about, where that is known."""
     claims = verified.claims
     try:
         authenticated_at = rules.instant(claims, "auth_time") if claims.get("auth_time") else verified.issued_at
         if authenticated_at > now + CLOCK_SKEW:
             raise Broken("time", "auth_time lies in the future")
-        subject, sid = rules.text(claims, "sub", "subject"), rules.optional_text(claims, "sid", "session")
+        found, sid = rules.text(claims, "sub", "subject"), rules.optional_text(claims, "sid", "session")
+        if subject not in (None, found):
+            raise Broken("subject", "it is about another user than the login")
     except Broken as broken:
-        raise ID_TOKEN.refused(broken) from None
+        raise verified.kind.refused(broken) from None
     acr, amr = rules.named(claims.get("acr")), rules.names(claims.get("amr"))
-    return VerifiedClaims(expected.issuer, subject, sid, verified.issued_at, authenticated_at, acr, amr, claims)
+    return VerifiedClaims(expected.issuer, found, sid, verified.issued_at, authenticated_at, acr, amr, claims)
+
+
+def verify_renewed_id_token(
+    token: object, expected: Expected, find_key: FindKey, *, subject: str, now: datetime
+) -> VerifiedClaims:
+    """Verify the ID token that a refresh brings (OIDC Core 12.2): the same rules but the nonce, and the same subject."""
+    return _login(verify(RENEWED_ID_TOKEN, token, expected, find_key, now=now), expected, subject=subject, now=now)
 
 
 def verify_logout_token(token: object, expected: Expected, find_key: FindKey, *, now: datetime) -> VerifiedLogout:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
+import re
 import socket
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +19,8 @@ from gateway.wireguard.uapi import UapiError, format_get, parse_set
 DIRECTORY = Path("/var/run/wireguard")
 MAX_REQUEST = 32 << 20
 """Bytes of one request: room for 65,536 peers with some allowed IPs each."""
+_SIOCGIFINDEX = 0x8933
+_NAMED_SCOPE = re.compile(r"(endpoint=\[[0-9A-Fa-f:.]+%)([A-Za-z_][A-Za-z0-9_=+.-]{0,14})(\]:[0-9]+)")
 MAX_UNREAD = 64 << 20
 """Bytes that wait for a client to read; a watcher that does not read is cut off."""
 
@@ -81,6 +86,16 @@ def _refuse_second(path: Path, interface: str) -> None:
     raise HostError(f"{interface} is already served: a process listens on {path}")
 
 
+def _numbered(line: str) -> str:
+    """Put the number of an interface in place of its name in `endpoint=[fe80::1%eth0]:5`, which is how wg(8) says it."""
+    named = _NAMED_SCOPE.fullmatch(line)
+    if named is None:
+        return line
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        answer = fcntl.ioctl(sock, _SIOCGIFINDEX, struct.pack("16sI20x", named[2].encode(), 0))
+    return f"{named[1]}{struct.unpack('16xI20x', answer)[0]}{named[3]}"
+
+
 class Client:
     """One connection: reads requests, whatever the bytes are, and queues answers."""
 
@@ -138,7 +153,7 @@ class Client:
             case "get=1":
                 return format_get(self._status())
             case "set=1":
-                self._configure(parse_set(lines))
+                self._configure(parse_set(map(_numbered, lines)))
                 return ""
             case "watch=1":
                 self.watching = True

@@ -24,7 +24,7 @@ KILL: Final = answer(0x80000000)
 _PR_SET_SECCOMP, _FILTER = 22, 2
 _NUMBER, _ARCHITECTURE = 0, 4
 _PROT_EXEC = 4
-_FIONBIO, _F_GETFL = 0x5421, 3
+_FIONBIO, _SIOCGIFINDEX, _F_GETFL = 0x5421, 0x8933, 3
 
 
 class Numbers(NamedTuple):
@@ -120,7 +120,7 @@ def _program(machine: str) -> Program:
         (SOCKET, _udp()),
         (MMAP, _no_code()),
         (MPROTECT, _no_code()),
-        (IOCTL, _only(_FIONBIO)),  # setblocking
+        (IOCTL, [*_only(_FIONBIO), *_only(_SIOCGIFINDEX)]),  # setblocking; the number of an interface in an endpoint
         (FCNTL, _only(_F_GETFL)),  # signal.set_wakeup_fd asks whether it blocks
     ):
         number = numbers[here]

@@ -26,10 +26,12 @@ from gateway.web import (
     fleet,
     health,
     login,
+    login_checks,
     logout,
     names,
     openapi,
     problems,
+    rp_logout,
     security_events,
     witnessing,
 )
@@ -52,6 +54,7 @@ DESCRIBED = (
     *login.OPERATIONS,
     *device_login.OPERATIONS,
     *logout.OPERATIONS,
+    *rp_logout.OPERATIONS,
     *security_events.OPERATIONS,
     *admin.OPERATIONS,
     *admin_devices.OPERATIONS,
@@ -70,8 +73,8 @@ def make_app(gateway: Deployment, *, work: bool = True) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        work_to_do = (background.run, names.run, security_events.run, witnessing.run) if work else ()
-        tasks = [asyncio.create_task(run(gateway)) for run in work_to_do]
+        work_to_do = background.run, names.run, security_events.run, login_checks.run, witnessing.run
+        tasks = [asyncio.create_task(run(gateway)) for run in (work_to_do if work else ())]
         yield
         gateway.notices.close()
         for task in tasks:

@@ -6,15 +6,18 @@ The gateway is one when `SALLYPORT_OIDC_PROFILE=fapi2` is set; what it pushes, s
 from __future__ import annotations
 
 import random
+from datetime import timedelta
 from urllib.parse import parse_qsl
 
 import pytest
 
 from gateway.identity.client_key import ClientKey
 from gateway.identity.possession import Prover
+from gateway.web import login_checks
 from tests.conformance.relying_party import RelyingPartyUnderTest
+from tests.conformance.test_refresh import CHECKED
 from tests.sim.fapi import PAR, FapiProvider
-from tests.sim.gateway import World
+from tests.sim.gateway import FULL, World
 from tests.sim.provider import CLIENT, DISCOVERY, ISSUER, TOKEN, USERINFO, Draft, Signer, jws
 
 NONCE_WANTED = {f"{path}: use_dpop_nonce: the nonce is wanted" for path in (PAR, TOKEN, USERINFO)}
@@ -223,3 +226,28 @@ def test_fapi2_security_profile_final_client_test_rs_dpop_auth_scheme_case_insen
     provider.id_token = fresh_nonce
     assert party.accepts().groups == ["finance"]
     assert len(party.asked(USERINFO)) == 2
+
+
+def test_fapi2_security_profile_final_client_test_refresh_token_test(
+    tmp_path_factory: pytest.TempPathFactory, provider: FapiProvider
+) -> None:
+    """The refresh is signed and proven like the first request, its proofs by the same key, and the session goes on."""
+    provider.metadata["scopes_supported"] = ["openid", "groups", "offline_access"]
+    world = World(tmp_path_factory.mktemp("refresh"), policy=CHECKED)
+    world.tick()
+    prover = Prover(ClientKey(bytes(range(32))), random.Random(2).randbytes)
+    party = RelyingPartyUnderTest(world, provider, prover=prover)
+    provider.client_jwk = world.browser.get("/jwks.json").json()["keys"][0]
+    party.accepts()
+    party.device.connect()
+    provider.objections.clear()
+    for _ in range(10):
+        party.passes(timedelta(seconds=30))
+        assert party.device.report().status_code == 200
+    assert login_checks.step(world.deployment, now=world.clock.time) == 1
+    assert party.device.reach == FULL
+    assert set(provider.objections) <= NONCE_WANTED
+    form = dict(parse_qsl(party.token_request.content.decode()))
+    assert (form["grant_type"], "client_assertion" in form) == ("refresh_token", True)
+    assert "dpop" in party.token_request.headers
+    world.close()

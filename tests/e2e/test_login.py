@@ -161,6 +161,11 @@ class Machine:
             agent.wait_for(f"this machine is enrolled at {URL} for {user}$", timeout=WITHIN)
         return page
 
+    def command(self, laptop: str, *arguments: str) -> Program:
+        """Run a command of the agent on an enrolled laptop."""
+        state = {"SALLYPORT_AGENT_STATE_DIR": str(self.folder / laptop)}
+        return self._start("agent", [sys.executable, "-m", "agent", *arguments], state)
+
     def begin_session(self, laptop: str) -> httpx2.Response:
         """Ask for a session by the key of an enrolled laptop."""
         state = State(self.folder / laptop)
@@ -287,6 +292,15 @@ def test_whoever_logs_out_at_the_provider_is_logged_out_here(machine: Machine) -
     assert carol.get("/v1/admin/me")["user"] == "carol", "the same user in another browser"
     voided = [row["details"]["user"] for row in carol.get("/v1/admin/audit")["audit"] if row["event"] == "login.voided"]
     assert voided == ["alice", "carol"]
+
+
+def test_a_laptop_that_logs_out_is_told_where_to_log_out_too(machine: Machine) -> None:
+    machine.enrol("laptop-for-a-day", "alice")
+    assert machine.begin_session("laptop-for-a-day").status_code == 201
+    agent = machine.command("laptop-for-a-day", "logout")
+    there = agent.wait_for(r"log out at the provider too, open (\S+)", timeout=WITHIN)[1]
+    assert there.startswith(f"{machine.provider.issuer}/session/end?")
+    refused(machine.begin_session("laptop-for-a-day"), 401, "login-required")
 
 
 def test_groups_that_the_provider_says_at_its_userinfo_endpoint_alone_are_found(machine: Machine) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import threading
 import time
+from base64 import b64decode
 from collections.abc import Iterator
 
 import pytest
@@ -142,6 +144,21 @@ def test_answers_come_from_the_address_that_was_reached_for_as_long_as_it_is_the
         other.host.ip("address", "del", f"{second}/{long}", "dev", "wire")
         other.ping(one, 4, count=1)
         assert one.dump()[2] == f"{shown.format(other.outer(version))}:{PORT}"
+
+
+def test_a_link_local_endpoint_is_named_with_its_interface(ends: tuple[End, End]) -> None:
+    one, other = ends
+    told = other.host.run("ip", "-o", "-6", "address", "show", "dev", "wire", "scope", "link")
+    address = told.split()[3].partition("/")[0]
+    wg("set", one.interface, "peer", other.public_key, "endpoint", f"[{address}%lo]:{PORT}")
+    key = b64decode(other.public_key).hex()
+    refused = uapi(one.interface, f"set=1\npublic_key={key}\nendpoint=[{address}%nobody]:{PORT}\n\n")
+    assert refused == f"errno={errno.ENODEV}\n\n"
+    index = one.host.run("cat", "/sys/class/net/wire/ifindex").strip()
+    assert uapi(one.interface, f"set=1\npublic_key={key}\nendpoint=[{address}%wire]:{PORT}\n\n") == "errno=0\n\n"
+    assert f"endpoint=[{address}%{index}]:{PORT}\n" in uapi(one.interface, "get=1\n\n")
+    one.ping(other, 4, count=1)
+    assert other.dump()[2].startswith("[fe80::")
 
 
 @pytest.mark.parametrize("version", [4, 6])

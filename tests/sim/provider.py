@@ -145,7 +145,11 @@ class Provider(httpx2.BaseTransport):
     asked: list[str] = field(default_factory=list)
     requests: list[httpx2.Request] = field(default_factory=list)
     sids: dict[str, str] = field(default_factory=dict)
+    disabled: set[str] = field(default_factory=set)
+    renews_id_token: bool = True
+    groups: dict[str, list[str]] = field(default_factory=lambda: {user: list(names) for user, names in GROUPS.items()})
     _codes: dict[str, dict[str, str]] = field(default_factory=dict)
+    _lasting: dict[str, dict[str, str]] = field(default_factory=dict)
     _access_tokens: dict[str, str] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -211,6 +215,8 @@ class Provider(httpx2.BaseTransport):
     def token(self, request: httpx2.Request) -> httpx2.Response:
         """The token endpoint: a code for tokens, once."""
         form = dict(parse_qsl(request.content.decode()))
+        if form.get("grant_type") == "refresh_token":
+            return self._renewed(form["refresh_token"])
         granted = self._codes.pop(form.get("code", ""), None)
         challenge = base64url(hashlib.sha256(form.get("code_verifier", "").encode()).digest())
         if granted is None or granted["code_challenge"] != challenge or form["redirect_uri"] != CALLBACK:
@@ -221,9 +227,31 @@ class Provider(httpx2.BaseTransport):
             "token_type": "Bearer",
             "access_token": access_token,
             "id_token": self._signed(granted, access_token),
+            "refresh_token": self._last(granted) if "offline_access" in granted["scope"].split() else None,
         }
         answer = {**members, **self.token_answer}
         return httpx2.Response(200, json={name: value for name, value in answer.items() if value is not None})
+
+    def _renewed(self, refresh_token: str) -> httpx2.Response:
+        """Rotate: a refresh token is good once, and only while its user is."""
+        granted = self._lasting.pop(refresh_token, None)
+        if granted is None or granted["user"] in self.disabled:
+            return httpx2.Response(400, json={"error": "invalid_grant"})
+        access_token = f"access-{len(self.requests)}"
+        self._access_tokens[access_token] = granted["user"]
+        members = {
+            "token_type": "Bearer",
+            "access_token": access_token,
+            "id_token": self._signed(granted, access_token, renewed=True) if self.renews_id_token else None,
+            "refresh_token": self._last(granted),
+        }
+        answer = {**members, **self.token_answer}
+        return httpx2.Response(200, json={name: value for name, value in answer.items() if value is not None})
+
+    def _last(self, granted: dict[str, str]) -> str:
+        token = f"refresh-{next(self._numbers)}"
+        self._lasting[token] = granted
+        return token
 
     def user(self, request: httpx2.Request) -> httpx2.Response:
         """The userinfo endpoint."""
@@ -233,7 +261,7 @@ class Provider(httpx2.BaseTransport):
         members = {"sub": f"sub-{self._access_tokens[token]}", **self.userinfo}
         return httpx2.Response(200, json={name: value for name, value in members.items() if value is not None})
 
-    def _signed(self, granted: Mapping[str, str], access_token: str) -> object:
+    def _signed(self, granted: Mapping[str, str], access_token: str, *, renewed: bool = False) -> object:
         at, user = int(self.now.timestamp()), granted["user"]
         claims = {
             "iss": self.issuer,
@@ -246,8 +274,10 @@ class Provider(httpx2.BaseTransport):
             "nonce": granted["nonce"],
             "at_hash": at_hash(access_token, self.signer.algorithm),
             "preferred_username": user,
-            "groups": GROUPS[user],
+            "groups": self.groups[user],
         }
+        if renewed:
+            del claims["nonce"]
         header = {"alg": self.signer.algorithm, "kid": self.signer.kid, "typ": "JWT"}
         return self.id_token(Draft(header, claims, self.signer))
 

@@ -94,7 +94,9 @@ def test_memory_may_be_had_and_not_made_executable(machine: str, numbers: seccom
 
 
 @both
-def test_of_ioctl_only_what_setblocking_needs_is_allowed(machine: str) -> None:
+def test_of_ioctl_only_setblocking_and_the_number_of_an_interface_are_allowed(machine: str) -> None:
     number = getattr(IOCTL, machine)
     assert verdict(machine, number, 3, 0x5421) == ALLOWED
+    assert verdict(machine, number, 3, 0x8933) == ALLOWED, "SIOCGIFINDEX"
+    assert verdict(machine, number, 3, 0x8914) == REFUSED, "SIOCSIFFLAGS"
     assert verdict(machine, number, 3, 0x400454CA) == REFUSED, "TUNSETIFF"

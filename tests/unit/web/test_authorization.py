@@ -31,6 +31,7 @@ from gateway.store.engine import reading, writing
 from gateway.web.app import OPERATIONS, make_app
 from gateway.web.login import ADMIN_COOKIE, LOGIN_COOKIE
 from gateway.web.operations import Operation, Proof
+from gateway.web.rp_logout import end_session_url
 from gateway.web.security_events import SET
 from tests.sim.asgi import Answered, ask
 from tests.sim.gateway import FULL, START, Device, World
@@ -131,6 +132,9 @@ class Stage:
         path = path.replace("/{provider}", "")  # those of several providers: test_providers.py
         for name, value in {**self.ids, "hold": "1"}.items():
             path = path.replace(f"{{{name}}}", value)
+        if path == "/logged-out":
+            deployment = self.world.deployment
+            return end_session_url(deployment, "", None, now=deployment.clock.now()).removeprefix(deployment.public_url)
         query = {"/callback": self.query, "/login/initiate": {"iss": self.world.issuer}}.get(path)
         return f"{path}?{urlencode(query)}" if query else path
 
@@ -319,6 +323,7 @@ SAYS: Mapping[str, tuple[str, Callable[[Stage, Device], dict[str, Any]]]] = {
         },
     ),
     "/v1/enrolments/{enrolment}/confirm": (wire.TYP_CONFIRM, lambda stage, _: {"code": stage.code}),
+    "/v1/logout": (wire.TYP_LOGOUT, lambda *_: {}),
     "/v1/sessions": (wire.TYP_SESSION, lambda _, device: {"nonce": device.nonce}),
 }
 """What a device signs for each address, beside the report."""
@@ -511,6 +516,7 @@ def test_the_open_routes_are_these_and_no_others() -> None:
         "/login/admin",
         "/login/initiate",
         "/login/{enrolment}",
+        "/logged-out",
     }
 
 
