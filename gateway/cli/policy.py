@@ -289,6 +289,8 @@ def _fixtures(arguments: argparse.Namespace) -> Path:
     if arguments.fixtures is not None:
         return Path(arguments.fixtures)
     folder = fixtures_beside(arguments.policy)
+    if not arguments.policy.is_absolute():
+        folder = Path(os.path.relpath(folder))  # as the policy was named, so are the places in its fixtures
     if not folder.is_dir():
         text = "is not there; it must hold the policy's fixtures, or name their folder with --fixtures"
         raise PolicyError(Problem(str(folder), 1, 1, text))

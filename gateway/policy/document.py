@@ -220,6 +220,8 @@ class Document:
     resources: dict[Name, Resource] = field(default_factory=dict)
     windows: dict[Name, Window] = field(default_factory=dict)
     networks: dict[Name, Annotated[list[Network], Field(min_length=1)]] = field(default_factory=dict)
+    tags: dict[Name, list[Device]] = field(default_factory=dict)
+    """Names for devices, by their ids: for rules and checks that concern some of them only."""
     access: list[Grant] = field(default_factory=list)
     deny: list[Deny] = field(default_factory=list)
     checks: dict[Name, AnyCheck] = field(default_factory=dict)

@@ -54,6 +54,7 @@ def decide(
     The same decision as `interpreted` makes, by way of the compiled policy.
     """
     program = compiled(policy)
+    subject = policy.tagged(subject)
     about = program.of(subject)
     before = failing_since or {}
     soonest = ALWAYS
@@ -143,6 +144,7 @@ def judgements(
     failing_since: Mapping[str, datetime] | None = None,
 ) -> list[Judgement]:
     """Hold the report and every check against the posture, in the order of their names."""
+    subject = policy.tagged(subject)
     before, doubled = failing_since or {}, _copied(policy, subject)
     if posture is None:
         # Nothing was seen to fail, so no grace begins and none is forgotten.
@@ -162,6 +164,7 @@ def decided(
     policy: Policy, subject: Subject, judged: Sequence[Judgement], *, now: datetime, answers: Answers = NO_ANSWERS
 ) -> Decision:
     """Draw the conclusion from the judgements about one device."""
+    subject = policy.tagged(subject)
     findings = tuple(j.finding for j in judged if j.finding is not None)
     tier = policy.worst([finding.tier for finding in findings if finding.effective])
     reached = standing.reach(policy, subject, tier, now=now, answers=answers)

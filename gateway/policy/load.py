@@ -125,6 +125,7 @@ def _merged(documents: list[Document]) -> Document:
         resources={name: resource for d in documents for name, resource in d.resources.items()},
         windows={name: window for d in documents for name, window in d.windows.items()},
         networks={name: networks for d in documents for name, networks in d.networks.items()},
+        tags={name: devices for d in documents for name, devices in d.tags.items()},
         access=[grant for d in documents for grant in d.access],
         deny=[deny for d in documents for deny in d.deny],
         checks={name: check for d in documents for name, check in d.checks.items()},
@@ -150,6 +151,7 @@ def _compiled(document: Document) -> Policy:
         deny=tuple(document.deny),
         windows=document.windows,
         networks=document.networks,
+        tags=document.tags,
         signals=document.signals or SignalRules(),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -35,6 +35,7 @@ class Policy:
     deny: tuple[Deny, ...] = ()
     windows: Mapping[str, Window] = field(default_factory=dict)
     networks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    tags: Mapping[str, Sequence[str]] = field(default_factory=dict)
     memo: dict[str, Any] = field(init=False, default_factory=dict, compare=False, repr=False)
 
     @property
@@ -54,6 +55,13 @@ class Policy:
     def worst(self, tiers: Collection[str]) -> str:
         """The worst of `tiers`; of none, the best tier."""
         return max(tiers, key=self.tiers.index, default=self.tiers[0])
+
+    def tagged(self, subject: Subject) -> Subject:
+        """Give the subject the tags that the policy has for its device, beside those that it brings."""
+        if not self.tags:
+            return subject
+        own = {tag for tag, devices in self.tags.items() if subject.device in devices}
+        return replace(subject, tags=subject.tags | own) if own - subject.tags else subject
 
     def rate(self, subject: Subject) -> int | None:
         """The lowest rate of the limits that concern the subject, in bits per second; None: unlimited."""

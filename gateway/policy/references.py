@@ -16,9 +16,10 @@ _DEFINED = {
     "resources": ("resources", "resource"),
     "when": ("windows", "window"),
     "networks": ("networks", "network"),
+    "tags": ("tags", "tag"),
 }
 """By the key of an access rule: the section that holds what the key names, and what one of them is called."""
-_NAMED = ("resources", "checks", "windows", "networks")
+_NAMED = ("resources", "checks", "windows", "networks", "tags")
 _ONCE = ("policy", "tiers", "session", "signals")
 
 _TAKEN = {REPORT: "missing reports", LOGIN: "the login", **dict.fromkeys(map(str, Signal), "what the provider signals")}
@@ -47,6 +48,9 @@ def problems(sources: list[Source]) -> Iterator[Problem]:
             for key, names in defined.items():
                 for place, name in enumerate(_list(rule, key)):
                     yield from names.unknown(source, (section, index, key, place), name)
+        for name, check in _mapping(source.data, "checks").items():
+            for place, tag in enumerate(_list(check, "tags")):
+                yield from defined["tags"].unknown(source, ("checks", name, "tags", place), tag)
     yield from _denied_names(sources)
 
 

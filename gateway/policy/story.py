@@ -110,7 +110,7 @@ def better(policy: Policy, subject: Subject, decision: Decision, *, answers: Ans
         below = [f for f in effective if policy.tiers.index(f.tier) > policy.tiers.index(tier)]
         lands = policy.worst([f.tier for f in effective if f not in below])
         if lands != reached and lands == tier:
-            there = standing.reach(policy, subject, tier, now=decision.evaluated_at, answers=answers)
+            there = standing.reach(policy, policy.tagged(subject), tier, now=decision.evaluated_at, answers=answers)
             gained = set(there.resources) - set(decision.resources)
             yield Better(tier, tuple(below), tuple(sorted(gained)))
             reached = lands

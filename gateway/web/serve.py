@@ -74,6 +74,8 @@ def serve(settings: Settings, *, policy_dir: Path, issuer: str, self_signed: boo
             policies.keep(db, policy, files, now=clock.now())
             gateway.applied.refresh(db, now=clock.now())
         log.info("policy loaded", policy=policy.name, version=policy.version)
+        if policy.countries() and settings.countries_file is None:
+            log.warning("no country is known: SALLYPORT_COUNTRIES_FILE is not set, and the policy asks for countries")
         server = _Server(_configuration(gateway, tls), gateway)
         # uvicorn raises the signal again when it has stopped; by then there is nothing left to end.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

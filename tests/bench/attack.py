@@ -210,6 +210,7 @@ def connects(found: Scene, *, new: bool) -> float:
     if new:
         wg("set", gateway.interface, "peer", client.public_key, "remove")
         gateway.configure(client, endpoint=False)
+        time.sleep(1.5)  # until then its address counts as that of a session
     wg("set", client.interface, "private-key", "/dev/stdin", text=client.private_key)  # forgets all sessions
     began = time.monotonic()
     client.ping(gateway, 4, count=1, within=15)

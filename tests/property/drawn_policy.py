@@ -64,6 +64,7 @@ WINDOWS: dict[str, dict[str, Any]] = {
     "always": {"zone": "UTC"},
 }
 TAGS = ["kiosk", "byod", "lab"]
+TAGGED = {"kiosk": [DEVICES[0]], "byod": [], "lab": [DEVICES[0], DEVICES[1]]}
 FLAGS = ["firewall.enabled", "antivirus.running", "disk.root_encrypted", "screen.lock_enabled"]
 PATHS = ["/usr/bin/ssh", "/opt/nmap", "/bin/nc"]
 
@@ -102,6 +103,7 @@ def document(chance: Chance) -> dict[str, Any]:
         "resources": RESOURCES,
         "windows": WINDOWS,
         "networks": NETWORKS,
+        "tags": TAGGED,
         "checks": {},
         "access": [],
     }

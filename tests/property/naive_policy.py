@@ -56,6 +56,8 @@ class Answer:
 
 def interpret(document: dict[str, Any], device: Device, now: datetime, probes: Iterable[Probe] = ()) -> Answer:
     tiers = document["tiers"]
+    named = {tag for tag, devices in document.get("tags", {}).items() if device.device in devices}
+    device = replace(device, tags=device.tags | named)
     findings: dict[str, tuple[str, bool, datetime, datetime | None]] = {}
     failing: dict[str, datetime] = {}
     if device.facts is None:

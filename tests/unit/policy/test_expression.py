@@ -151,8 +151,11 @@ def test_evidence_for_a_fact_that_is_not_read_or_of_no_grade_is_refused() -> Non
 
 
 def test_tags_say_whom_a_check_concerns() -> None:
-    policy = loads(policy_with({"check": "boot", "tpm": True, "tags": ["kiosk"]}), "p.yaml")
+    policy = loads(
+        policy_with({"check": "boot", "tpm": True, "tags": ["kiosk"]}) + f"tags: {{kiosk: [{'k' * 43}]}}\n", "p.yaml"
+    )
     bad = posture(boot__tpm_present=False)
     kiosk = type(ALICE)("alice", frozenset(), "d", frozenset({"kiosk", "lobby"}))
     assert decide(policy, kiosk, bad, now=NOW).tier == "limited"
     assert decide(policy, ALICE, bad, now=NOW).tier == "full"
+    assert decide(policy, type(ALICE)("alice", frozenset(), "k" * 43), bad, now=NOW).tier == "limited"

@@ -12,6 +12,7 @@ POLICY = """
 policy: p
 tiers: [full, limited, denied]
 networks: {office: [9.9.9.0/24]}
+tags: {kiosk: [], lab: []}
 windows: {mornings: {zone: Europe/Vienna, opens: 06:00, closes: 12:00}}
 resources:
   git: {names: [git.example.com], ports: [tcp/443]}

@@ -19,7 +19,7 @@ access:
 checks:
   fw: {check: firewall, enabled: true, otherwise: limited}
 """
-KEYS = "policy, include, tiers, resources, windows, networks, access, deny, checks, session, signals, limits"
+KEYS = "policy, include, tiers, resources, windows, networks, tags, access, deny, checks, session, signals, limits"
 VERSIONS = 'allowed is a version in quotes such as "12" (meaning >= 12), ">= 12.5" or ">= 2.4, < 3"'
 NETWORKS = "allowed is CIDR without host bits, for example 10.20.0.0/24, 10.20.0.10/32 or 2001:db8::/64"
 PORTS = "allowed is for example tcp/443, udp/5000-5010, tcp, udp, icmp or icmpv6"
@@ -391,3 +391,14 @@ def test_a_problem_carries_its_line_so_that_whoever_shows_it_can_point() -> None
     (problem,) = caught.value.problems
     assert problem.source == "  fw: {check: firewall, enabled: yes, otherwise: limited}"
     assert problem.source[problem.column - 1 :].startswith("yes")
+
+
+def test_a_tag_that_nobody_has_defined_is_refused_in_checks_grants_and_denies() -> None:
+    text = (
+        but("otherwise: limited", "otherwise: limited, tags: [lab]")
+        + "tags: {kiosk: []}\ndeny: [{groups: [a], tags: [lba]}]\n"
+    )
+    assert found(text) == [
+        "8:67: checks.fw.tags.0: 'lab' is no tag; allowed are kiosk",
+        "10:29: deny.0.tags.0: 'lba' is no tag; allowed are kiosk",
+    ]

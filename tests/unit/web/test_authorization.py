@@ -508,6 +508,7 @@ def test_the_open_routes_are_these_and_no_others() -> None:
     """Whoever opens one more says so here."""
     opened = {operation.path for operation in OPERATIONS if operation.proof is Proof.NOTHING}
     assert opened == {
+        "/device",
         "/healthz",
         "/readyz",
         "/metrics",
