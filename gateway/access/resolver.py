@@ -18,7 +18,10 @@ class Resolver:
     """Asks the system's name servers, or those that are named, for A and AAAA records. Thread-safe."""
 
     def __init__(self, servers: Sequence[str] = (), port: int = 53) -> None:
-        self._resolver = dns.resolver.Resolver(configure=not servers)
+        try:
+            self._resolver = dns.resolver.Resolver(configure=not servers)
+        except dns.resolver.NoResolverConfiguration:  # a host without name servers resolves no name, and does all else
+            self._resolver = dns.resolver.Resolver(configure=False)
         if servers:
             self._resolver.nameservers = list(servers)
             self._resolver.port = port

@@ -15,7 +15,7 @@ from gateway.wireguard.keypair import Keypair
 from gateway.wireguard.messages import CookieReply, Initiation, Response
 from gateway.wireguard.noise import HandshakeError, TransportKeys
 from gateway.wireguard.peer import Peer
-from gateway.wireguard.ratelimit import Acquaintances, HandshakeLimiter, Load
+from gateway.wireguard.ratelimit import Acquaintances, CookieLimiter, HandshakeLimiter, Load
 from gateway.wireguard.spec import HANDSHAKE_INTERVAL, REKEY_TIMEOUT, TIMESTAMP_GRAIN
 from gateway.wireguard.state import Slot, State
 from gateway.wireguard.timers import MAX_ATTEMPTS
@@ -40,6 +40,7 @@ class Handshaking:
         self._limiter = HandshakeLimiter()
         self._load = Load()
         self._acquaintances = Acquaintances()
+        self._cookies = CookieLimiter()
 
     def key_changed(self) -> None:
         key = self._state.key
@@ -224,6 +225,9 @@ class Handshaking:
             return True
         address, port = source_bytes(source)
         if not checker.mac2_holds(datagram, address + port, now=now) and not self._is_known(address, now=now):
+            if not self._cookies.allow(now=now):
+                state.drop(Drop.HANDSHAKE_RATE)
+                return False
             sender = int.from_bytes(datagram[4:8], "little")
             reply = checker.reply(datagram, address + port, sender, now=now)
             state.outbox.put(source, reply, len(reply))

@@ -81,6 +81,12 @@ class AnswerLimiter:
         return True
 
 
+class CookieLimiter(AnswerLimiter):
+    """For cookie replies: what comes beyond is dropped unanswered, so that a flood leaves time for the sessions."""
+
+    PER_SECOND = 3000.0
+
+
 class Load:
     """Whether handshakes come faster than we want to answer: a leaky bucket; full, it means load for one second."""
 

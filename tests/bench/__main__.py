@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+from gateway.errors import GatewayError
 from tests.bench import measure, peers
 from tests.bench.figures import BOTH_ENDS, MIXED, PROBES, Probe
 from tests.bench.ours import OURS
@@ -27,11 +31,28 @@ def round_of_programs(report: Report, programs: dict[str, str], probes: list[Pro
     """Every pair once, so that what the machine does meanwhile falls on all alike."""
     for one, other in pairs(programs):
         label = one if one == other else f"{one} → {other}"
-        with peers.tunnel(one, other) as (client, server, address):
+        with _going_on(label), peers.tunnel(one, other) as (client, server, address):
             for probe in probes:
                 values = probe.take(client, server, address)
                 for figure, value in zip(probe.figures, values, strict=True):
                     report.add(figure, probe.unit, label, value)
+
+
+@contextlib.contextmanager
+def _going_on(what: str) -> Iterator[None]:
+    """Say what failed and go on: one figure less, and not an hour lost."""
+    try:
+        yield
+    except (
+        AssertionError,
+        OSError,
+        RuntimeError,
+        KeyError,
+        ValueError,
+        GatewayError,
+        subprocess.SubprocessError,
+    ) as error:
+        print(f"{what} is left out of this round: {error!r}", file=sys.stderr, flush=True)
 
 
 def run(programs: dict[str, str], runs: int, only: list[str]) -> Report:
@@ -42,8 +63,9 @@ def run(programs: dict[str, str], runs: int, only: list[str]) -> Report:
             round_of_programs(report, programs, probes)
         for name, take in OURS.items():
             if name in only and "native" in programs:
-                for figure, unit, row, value in take():
-                    report.add(figure, unit, row, value)
+                with _going_on(name):
+                    for figure, unit, row, value in take():
+                        report.add(figure, unit, row, value)
         print(f"round {number + 1} of {runs} at {time.strftime('%H:%M:%S')}", file=sys.stderr, flush=True)
     return report
 

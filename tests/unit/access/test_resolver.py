@@ -11,6 +11,7 @@ import dns.flags
 import dns.message
 import dns.rcode
 import dns.rdatatype
+import dns.resolver
 import dns.rrset
 import pytest
 
@@ -82,3 +83,11 @@ def test_no_answer_and_a_failure_are_no_answer_and_half_of_one_opens_less(server
     assert server.ask() == Found(("10.20.0.7",), timedelta(seconds=20))
     server.zone = {"A": (20, []), "AAAA": dns.rcode.SERVFAIL}
     assert server.ask() is None
+
+
+def test_a_host_without_name_servers_resolves_nothing_and_starts_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(_resolver: dns.resolver.Resolver, _file: str) -> bool:
+        raise dns.resolver.NoResolverConfiguration
+
+    monkeypatch.setattr(dns.resolver.Resolver, "read_resolv_conf", unreadable)
+    assert Resolver()("git.example.com") is None

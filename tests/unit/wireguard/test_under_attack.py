@@ -70,6 +70,15 @@ def test_cookies_are_asked_for_within_100_ms_and_from_then_on_no_mathematics_wit
     assert all(len(d) < SIZES[INITIATION] for _, _, d in world.log[replies:])
 
 
+def test_of_a_great_flood_only_a_part_is_answered_at_all() -> None:
+    world, _, b = pair()
+    for _ in flood(world, b, 0.9):
+        pass
+    answered, dropped = b.interface.drops[Drop.COOKIE_REQUIRED], b.interface.drops[Drop.HANDSHAKE_RATE]
+    assert answered == len(world.log) == pytest.approx(3000 + 0.9 * 3000, rel=0.05)
+    assert answered + dropped >= 0.98 * 0.9 * RATE
+
+
 def test_a_client_with_its_cookie_connects_during_the_flood() -> None:
     world, a, b = pair()
     for _ in flood(world, b, 0.05):
