@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 from gateway.access import audit, security_events
 from gateway.access.audit import Event
 from gateway.access.identifiers import Entropy, new_secret
+from gateway.access.security_events import GroupsAt
 from gateway.errors import Malformed, NotFound, Unauthenticated
 from gateway.identity.security_event import Kind, SecurityEvent
 from gateway.identity.transmitter import POLL, PUSH, STATUSES, Stream, Transmitter, error_of
@@ -36,14 +37,15 @@ Follow = Callable[[list[str]], object]
 
 @dataclass(slots=True)
 class Receiver:
-    """The receiving end at one transmitter. `push_secret` is what a push must show; `delivery` is `push` or `poll`."""
+    """The receiving end at one transmitter. `push_secret` is what a push must show; `delivery` is `push` or `poll`,
+    `groups` says by issuer where its groups stand; of another issuer nobody gets any."""
 
     engine: Engine
     transmitter: Transmitter
     delivery: str
     push_url: str
     push_secret: str
-    groups_claim: str
+    groups: Callable[[str], GroupsAt | None]
     entropy: Entropy
     _looked_at: datetime | None = None
     _acknowledged: list[str] = field(default_factory=list)
@@ -112,7 +114,7 @@ class Receiver:
                 )
             raise
         with writing(self.engine) as db:
-            changed = security_events.accept(db, policy, event, groups_claim=self.groups_claim, now=now)
+            changed = security_events.accept(db, policy, event, groups=self.groups, now=now)
         if changed:
             follow(changed)
 

@@ -13,7 +13,7 @@ A transmitter that says less than it could is believed in full: an event about a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -39,6 +39,14 @@ RETENTION = SET_AGE + timedelta(minutes=1)
 
 MOST_EVENTS = 1_000_000
 """When so many are remembered, new ones are refused: forgetting one would let it be replayed."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupsAt:
+    """Where a provider names the groups of a user, and what is put before each."""
+
+    claim: str
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +84,18 @@ ENDING = (Kind.SESSION_REVOKED, Kind.ACCOUNT_DISABLED, Kind.ACCOUNT_PURGED)
 
 
 def accept(
-    db: Session, policy: Policy | InForce, event: SecurityEvent, *, groups_claim: str, now: datetime
+    db: Session,
+    policy: Policy | InForce,
+    event: SecurityEvent,
+    *,
+    groups: Callable[[str], GroupsAt | None],
+    now: datetime,
 ) -> list[str]:
     """Do what the event asks for. Gives the sessions that changed; none when it was accepted before (RFC 8935 section 2)."""
     if not _spend(db, event, now=now):
         return []
     logins = _logins(db, event.subject, now=now)
-    changed = _effect(db, policy, event, logins, groups_claim, now=now)
+    changed = _effect(db, policy, event, logins, groups, now=now)
     _record(db, event, logins, changed, now=now)
     return changed
 
@@ -92,7 +105,7 @@ def _effect(
     policy: Policy | InForce,
     event: SecurityEvent,
     logins: Sequence[tables.Login],
-    groups_claim: str,
+    groups: Callable[[str], GroupsAt | None],
     *,
     now: datetime,
 ) -> list[str]:
@@ -101,7 +114,7 @@ def _effect(
     if event.kind in ENDING:
         return _end(db, event, logins, now=now)
     if event.kind is Kind.CLAIMS_CHANGE:
-        _regroup(logins, event.members["claims"], groups_claim)
+        _regroup(logins, event.members["claims"], groups)
         return _judge_again(db, policy, {(login.issuer, login.subject) for login in logins}, now=now)
     users = _users(db, event.subject, logins)
     for issuer, subject in users:
@@ -161,15 +174,16 @@ def _users(db: Session, about: EventSubject, logins: Sequence[tables.Login]) -> 
     return users
 
 
-def _regroup(logins: Sequence[tables.Login], said: Mapping[str, Any], groups_claim: str) -> None:
-    if not claims.names_groups(said, groups_claim):
-        return
-    try:
-        groups = list(claims.groups(said, groups_claim))
-    except Unauthenticated as error:
-        raise Malformed("set-events", str(error)) from None
+def _regroup(logins: Sequence[tables.Login], said: Mapping[str, Any], groups: Callable[[str], GroupsAt | None]) -> None:
+    """Each provider's groups have its own prefix: an event must not give what a login there could not."""
     for login in logins:
-        login.groups = groups
+        at = groups(login.issuer)
+        if at is None or not claims.names_groups(said, at.claim):
+            continue
+        try:
+            login.groups = [f"{at.prefix}{group}" for group in claims.groups(said, at.claim)]
+        except Unauthenticated as error:
+            raise Malformed("set-events", str(error)) from None
 
 
 def _judge_again(

@@ -10,7 +10,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
@@ -31,6 +31,7 @@ from gateway.access.follower import Follower
 from gateway.access.place import Map
 from gateway.access.policies import Applied
 from gateway.access.resolver import Resolver
+from gateway.access.security_events import GroupsAt
 from gateway.access.sightings import Sightings
 from gateway.access.tunnel import SOCKETS, UapiTunnel
 from gateway.errors import HostError, SettingsError
@@ -169,9 +170,16 @@ def _receiver(settings: Settings, engine: Engine, key: bytes) -> Receiver | None
         delivery=settings.ssf_delivery,
         push_url=f"{settings.public_url}/security-events",
         push_secret=hmac.new(key, f"security events of {settings.ssf_issuer}".encode(), hashlib.sha256).hexdigest(),
-        groups_claim=settings.oidc_groups_claim,
+        groups=_groups(settings),
         entropy=os.urandom,
     )
+
+
+def _groups(settings: Settings) -> Callable[[str], GroupsAt | None]:
+    if settings.providers_file is None:
+        return lambda _issuer: GroupsAt(settings.oidc_groups_claim)
+    named = {one.issuer: GroupsAt(one.groups_claim, one.groups_prefix) for one in read(settings.providers_file)}
+    return named.get
 
 
 def _providers(settings: Settings, issuer: str) -> Providers:

@@ -109,8 +109,8 @@ class Machine:
         self._profile = profile
         stack.callback(self.provider.stop)
 
-    def start_gateway(self) -> None:
-        """Start tunnel and gateway; the gateway listens, but may not be ready."""
+    def start_gateway(self, **more: str) -> None:
+        """Start tunnel and gateway with these settings more; the gateway listens, but may not be ready."""
         interface = f"sp{os.getpid()}i{next(INTERFACES)}"
         self._stack.callback((SOCKETS / f"{interface}.sock").unlink, missing_ok=True)
         settings = {
@@ -119,6 +119,7 @@ class Machine:
             "SALLYPORT_OIDC_CLIENT_SECRET": SECRET,
             "SALLYPORT_OIDC_PROFILE": self._profile,
             "SALLYPORT_TUNNEL_INTERFACE": interface,
+            **more,
         }
         tunnel = self._start("tunnel", [sys.executable, "-m", "gateway", "tunnel"], settings)
         gateway = self._start("gateway", [sys.executable, "-m", "gateway", "serve", "--development"], settings)
@@ -267,7 +268,7 @@ def test_a_laptop_stays_its_users_when_somebody_else_logs_in_on_it(machine: Mach
 def test_carol_is_an_administrator_and_alice_is_not(machine: Machine) -> None:
     admitted(machine.person("carol").open(f"{URL}/login/admin"), "carol")
     alice = machine.person("alice")
-    assert "sallyport-admins" in refused(alice.open(f"{URL}/login/admin"), 403, "not-an-administrator")
+    assert "manages" in refused(alice.open(f"{URL}/login/admin"), 403, "not-an-administrator")
     refused(alice.open(f"{URL}/v1/admin/me"), 401, "administrator-login-required")
 
 

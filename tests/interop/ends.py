@@ -43,7 +43,7 @@ class End:
     number: int
     interface: str
     program: str
-    state: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="sallyport-state-")))
+    state: Path | None = None
     process: Program | None = None
     private_key: str = field(default_factory=lambda: wg("genkey").strip())
 
@@ -59,6 +59,7 @@ class End:
 
     def start(self, stack: contextlib.ExitStack) -> Program:
         """Run the program until the stack is closed."""
+        self.state = self.state or Path(tempfile.mkdtemp(prefix="sallyport-state-"))
         program = Program(
             f"{self.program}-{self.number}",
             [*PROGRAMS[self.program], "-f", self.interface],

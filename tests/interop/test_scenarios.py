@@ -359,6 +359,7 @@ def test_nothing_is_left_behind() -> None:
         one.ping(other, 4, count=1)
         for end in (one, other):
             assert end.process is not None
+            assert end.state is not None
             end.process.end()
             assert end.process.exit_status() == 0, end.process.tail()
             assert not (SOCKETS / f"{end.interface}.sock").exists()

@@ -31,6 +31,8 @@ from tests.sim.fleet import populate
 
 HEARTBEAT = timedelta(minutes=5)
 HOURS = 4
+ENDING = {"access", "deny", "limits", "session", "signals", "windows", "networks"}
+"""Parts of a policy that end sessions, or have to do with reach alone."""
 
 
 def _document(chance: random.Random) -> dict[str, Any]:
@@ -41,7 +43,8 @@ def _document(chance: random.Random) -> dict[str, Any]:
             made["tiers"] = drawn_policy.TIERS
             text = json.dumps(made["checks"]).replace('"otherwise": "denied"', '"otherwise": "quarantine"')
             lease = {"lease": "15m", "idle": "12h"}
-            return {**made, "checks": json.loads(text), "access": [], "session": lease}
+            kept = {name: made[name] for name in made if name not in ENDING}
+            return {**kept, "checks": json.loads(text), "session": lease}
 
 
 def _policy(chance: random.Random) -> Policy:

@@ -15,6 +15,7 @@ import httpx2
 from sqlalchemy import Engine
 
 from gateway.access.event_stream import Receiver
+from gateway.access.security_events import GroupsAt
 from gateway.identity.http import Egress
 from gateway.identity.transmitter import Transmitter
 from tests.sim.provider import ADDRESS, START, Draft, Signer
@@ -55,7 +56,7 @@ class SimulatedTransmitter(httpx2.BaseTransport):
             delivery=delivery,
             push_url="https://gateway.example/security-events",
             push_secret=PUSH_SECRET,
-            groups_claim="groups",
+            groups=lambda issuer: GroupsAt("groups", "partner:" if "partners" in issuer else ""),
             entropy=random.Random(3).randbytes,
         )
 

@@ -106,6 +106,18 @@ def test_groups_that_change_at_the_provider_change_a_live_session(at: Receiving)
     assert laptop.reach == FULL
 
 
+def test_an_event_about_a_partners_user_gives_no_group_of_ours(at: Receiving) -> None:
+    at.world.issuer = "https://partners.example"
+    theirs = at.world.device("theirs", groups=("partner:staff",)).connect()
+    assert theirs.reach == LIMITED
+    about = {"format": "iss_sub", "iss": at.world.issuer, "sub": "sub-alice"}
+    at.happens("token-claims-change", about, claims={"groups": ["finance"]})
+    assert theirs.reach == LIMITED
+    with reading(at.world.engine) as db:
+        login = db.exec(select(tables.Login).where(tables.Login.issuer == at.world.issuer)).one()
+    assert login.groups == ["partner:finance"]
+
+
 def test_claims_that_say_nothing_of_groups_change_nothing(at: Receiving) -> None:
     laptop = at.connected()
     at.happens("token-claims-change", user(), claims={"email": "alice@example"})
