@@ -118,16 +118,17 @@ def outlook(
 ) -> tuple[list[Judgement], datetime]:
     """Judge what no screen affirms, what has failed before and what is to be `judged`, and say until when the rest holds.
 
-    When what is `endless` would end does not count, and the report does not count at all: this is about devices that report.
+    When the `endless` checks would end does not count, nor does the age of the report: it is about a device that reports on.
     """
     subject = policy.tagged(subject)
-    return _sieved(policy, compiled(policy).of(subject), subject, posture, failing_since or {}, judged, endless, now=now)
+    about = compiled(policy).of(subject)
+    return _sieved(policy, about, subject, posture, failing_since or {}, now=now, wanted=judged, endless=endless)
 
 
 def _weighed(
     policy: Policy, about: Class, subject: Subject, posture: Posture, before: Mapping[str, datetime], *, now: datetime
 ) -> tuple[list[Judgement], datetime]:
-    """Judge the report and what needs it, and say until when the rest holds by itself."""
+    """Judge what needs judging, the report among it, and say until when the rest holds by itself."""
     judged, soonest = _sieved(policy, about, subject, posture, before, now=now)
     end = posture.received_at + MAXIMUM_REPORT_AGE
     if now < end and posture.received_at <= now:
@@ -141,11 +142,12 @@ def _sieved(
     subject: Subject,
     posture: Posture,
     before: Mapping[str, datetime],
-    wanted: Collection[str] = (),
-    endless: Collection[str] = (),
     *,
     now: datetime,
+    wanted: Collection[str] = (),
+    endless: Collection[str] = (),
 ) -> tuple[list[Judgement], datetime]:
+    """Judge what no screen affirms, what is wanted or what has failed before, and say until when the rest holds by itself."""
     facts = posture.facts
     soonest = ALWAYS
     doubtful: list[str] = []
