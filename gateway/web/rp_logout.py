@@ -58,6 +58,7 @@ def log_out_device(gateway: Deployment, _request: Request, body: bytes) -> Respo
     verified = device.verify_device(body, key, typ=wire.TYP_LOGOUT, now=now)
     with writing(gateway.engine) as db:
         devices.spend(db, verified.device, verified.claims.get("jti"), now=now)
+        devices.approved(db, verified.device)
         logins = sessions.holding_logins(db, verified.device)
         if not logins:
             raise Unauthenticated("login-required", "this device has no login that could be ended")

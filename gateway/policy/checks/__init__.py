@@ -7,7 +7,7 @@ from gateway.policy.checks.check import PLATFORM, Check, platform
 from gateway.policy.checks.composition import AllOf, AnyCheck, AnyOf, Not
 from gateway.policy.checks.expression import Expression
 from gateway.policy.checks.inventory import Administrators, Certificates, Domain, Files, Network, Processes
-from gateway.policy.checks.others import Custom, Edr, Mdm, Seen
+from gateway.policy.checks.others import Custom, Edr, Mdm, Seen, Tpm
 from gateway.policy.checks.outcome import Outcome
 from gateway.policy.checks.protection import Antivirus, DiskEncryption, Firewall, ScreenLock
 from gateway.policy.checks.reporting import AgentIntegrity, AgentVersion, ReportAge
@@ -38,6 +38,7 @@ KINDS: dict[str, type[Check]] = {
     "screen-lock": ScreenLock,
     "seen": Seen,
     "system": System,
+    "tpm": Tpm,
 }
 """Those that look at facts."""
 

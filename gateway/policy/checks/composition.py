@@ -21,7 +21,7 @@ from gateway.policy.checks.description import described
 from gateway.policy.checks.examination import Least
 from gateway.policy.checks.expression import Expression
 from gateway.policy.checks.inventory import Administrators, Certificates, Domain, Files, Network, Processes
-from gateway.policy.checks.others import Custom, Edr, Mdm, Seen
+from gateway.policy.checks.others import Custom, Edr, Mdm, Seen, Tpm
 from gateway.policy.checks.outcome import Outcome
 from gateway.policy.checks.protection import Antivirus, DiskEncryption, Firewall, ScreenLock
 from gateway.policy.checks.reporting import AgentIntegrity, AgentVersion, ReportAge
@@ -138,7 +138,7 @@ Kinds = (
     | Antivirus | Firewall | DiskEncryption | ScreenLock
     | Administrators | Domain | Processes | Files | Certificates | Network
     | ReportAge | AgentVersion | AgentIntegrity
-    | Mdm | Edr | Seen | Custom | Expression
+    | Mdm | Edr | Seen | Tpm | Custom | Expression
     | AnyOf | AllOf | Not
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from gateway.policy import versions
 from gateway.policy.checks.ask import Ask, Screen, unsure
-from gateway.policy.checks.asks import AtMost, Empty, Flag, InNetworks, OneOf, Only, Version, Within, Younger
+from gateway.policy.checks.asks import AtMost, Empty, Flag, Hashes, InNetworks, OneOf, Only, Version, Within, Younger
 from gateway.policy.checks.check import STRICT, Asking, Check, Count, Demanded, Duration, Leaf, Pattern, Requirement
 from gateway.policy.checks.examination import Examination
 from gateway.policy.checks.inventory import AnyTexts, Sha256
@@ -60,6 +60,23 @@ class Edr(Asking):
     seen_max_age: Duration | None = None
     threats: Count | None = None
     products: Texts | None = None
+
+
+Pcr = Annotated[str, Strict(), StringConstraints(pattern=r"^(1?[0-9]|2[0-3])$")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Tpm(Asking):
+    """What the device's TPM vouches for, in a quote that the gateway has verified for this very report."""
+
+    asks: ClassVar[Mapping[str, Ask]] = {
+        "attested": Flag("tpm.attested", "no TPM vouches for the device"),
+        "pcrs": Hashes("tpm.pcrs", "PCR"),
+    }
+
+    check: Literal["tpm"]
+    attested: Demanded | None = None
+    pcrs: Annotated[dict[Pcr, Annotated[list[Sha256], Field(min_length=1)]], Field(min_length=1)] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

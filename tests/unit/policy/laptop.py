@@ -103,6 +103,8 @@ HEALTHY: Mapping[str, Any] = {
     "seen.contradictions": [],
     "seen.os_family": "linux",
     "seen.updates_at": (NOW - timedelta(hours=1)).timestamp(),
+    "tpm.attested": True,
+    "tpm.pcrs": {"7": SHA},
     "users.administrators": ["alice", "root"],
     "users.without_password": [],
 }

@@ -73,6 +73,7 @@ WHOLE: Mapping[str, Mapping[str, Any]] = {
         "distributions": ["debian"], "releases": ["bookworm"], "editions": ["server"], "architectures": ["x86_64"],
         "build": "26100", "kernel": ">= 6.1.0-28",
     },
+    "tpm": {"attested": True, "pcrs": {"7": [SHA]}},
 }  # fmt: skip
 CALLED = {
     Kind.TEXT: "a short text",
@@ -179,6 +180,8 @@ def test_a_healthy_device_passes(kind: str) -> None:
         ("network", {"network__dns_servers": ["8.8.8.8"]}, "the name servers are 8.8.8.8, and only 10.20.0.53 are accepted"),
         ("agent-integrity", {"agent__integrity": False}, "a file of the agent differs from what was installed"),
         ("agent-integrity", {"agent__digest": "cd" * 32}, f"the digest of the agent is {'cd' * 32}, and only {SHA} are accepted"),
+        ("tpm", {"tpm__attested": False}, "no TPM vouches for the device"),
+        ("tpm", {"tpm__pcrs": {"7": "0" * 64}}, f"PCR 7 is {'0' * 64}, which is not accepted"),
         ("mdm", {"mdm__compliant": False}, "the MDM says that the device is not compliant"),
         ("mdm", {"mdm__failing_policies": ["no usb"]}, "policies of the MDM that fail are no usb, and only none are accepted"),
         ("edr", {"edr__threats": 2}, "2 threats are open, and 0 are allowed"),
@@ -374,6 +377,7 @@ OF_THE_ORGANISATION = {
     "network",
     "processes",
     "seen",
+    "tpm",
 }
 """What repairs these, only the policy's author can know."""
 

@@ -99,7 +99,7 @@ def test_the_document_that_the_tables_below_spoil_is_sound() -> None:
         (but("ports: [tcp/443]", "max_age: 30s"), "4:9: resources.wiki: has a max_age of 30s; allowed is 1m or more"),
         (GOOD + "session: {without_report: gone}\n", "9:27: session.without_report: 'gone' is no tier to fall to; allowed are limited, denied"),
         (but("resources: [wiki]", "resources: [wikki]"), "6:50: access.0.resources.0: 'wikki' is no resource; allowed are wiki"),
-        (but("check: firewall", "check: firewal"), "8:15: checks.fw.check: 'firewal' is unknown; allowed are os-version, os-support, system, patches, machine, boot, antivirus, firewall, disk-encryption, screen-lock, administrators, domain, processes, files, certificates, network, report-age, agent-version, agent-integrity, mdm, edr, seen, custom, expr, any-of, all-of, not"),
+        (but("check: firewall", "check: firewal"), "8:15: checks.fw.check: 'firewal' is unknown; allowed are os-version, os-support, system, patches, machine, boot, antivirus, firewall, disk-encryption, screen-lock, administrators, domain, processes, files, certificates, network, report-age, agent-version, agent-integrity, mdm, edr, seen, tpm, custom, expr, any-of, all-of, not"),
         (but("fw: {check", "report: {check"), "8:3: checks.report: is the name of the finding about missing reports; allowed is any other"),
         # what is missing
         (but("check: firewall, ", ""), "8:7: checks.fw: needs the key 'check'"),
@@ -128,7 +128,7 @@ def test_the_document_that_the_tables_below_spoil_is_sound() -> None:
         (but("firewall, enabled: true", "any-of"), "8:7: checks.fw: needs the key of"),
         (but("firewall, enabled: true", "all-of, of: {check: firewall, enabled: true}"), "8:27: checks.fw.of: must be a list"),
         (but("firewall, enabled: true", "not, of: [{check: firewall, enabled: true}]"), "8:24: checks.fw.of: must be a mapping"),
-        (but("firewall, enabled: true", "not, of: {check: firewal}"), "8:32: checks.fw.of.check: 'firewal' is unknown; allowed are os-version, os-support, system, patches, machine, boot, antivirus, firewall, disk-encryption, screen-lock, administrators, domain, processes, files, certificates, network, report-age, agent-version, agent-integrity, mdm, edr, seen, custom, expr, any-of, all-of, not"),
+        (but("firewall, enabled: true", "not, of: {check: firewal}"), "8:32: checks.fw.of.check: 'firewal' is unknown; allowed are os-version, os-support, system, patches, machine, boot, antivirus, firewall, disk-encryption, screen-lock, administrators, domain, processes, files, certificates, network, report-age, agent-version, agent-integrity, mdm, edr, seen, tpm, custom, expr, any-of, all-of, not"),
         (but("firewall, enabled: true", "any-of, of: [{check: firewall}]"), "8:28: checks.fw.of.0: asks for nothing; it needs at least one of enabled, input_policy, products"),
         (but("firewall, enabled: true", "any-of, of: [{check: firewall, enabeld: true}]"), "8:46: checks.fw.of.0.enabeld: is not a key; allowed are fix, evidence, check, enabled, input_policy, products"),
         (but("firewall, enabled: true", "any-of, of: [{check: firewall, enabled: true, fix: {linus: x}}]"), "8:67: checks.fw.of.0.fix.linus: is not a key; allowed are linux, darwin, windows"),
