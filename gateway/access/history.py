@@ -15,7 +15,7 @@ from sqlmodel import Session, col, select
 
 from agent.wire import Fact
 from gateway.policy import record
-from gateway.policy.model import Decision, EvidenceGrade, Posture
+from gateway.policy.model import Decision, EvidenceGrade, Posture, Subject
 from gateway.policy.question import Question, subject_from_json, subject_to_json
 from gateway.policy.record import Recorded
 from gateway.store import tables
@@ -72,22 +72,26 @@ def of_session(db: Session, session: str, *, until: datetime) -> Iterator[Record
 def read(rows: Iterable[Any]) -> Iterator[Recorded]:
     """Put the facts together again. The rows of a session stand in their order, from its first; sessions may alternate."""
     sessions: dict[str, dict[str, Fact]] = {}
+    said, subject = None, None
     for row in rows:
         members = row.question
+        if subject is None or members["subject"] != said:  # most rows are about whom the row before was about
+            said, subject = members["subject"], subject_from_json(members["subject"])
         facts = record.grown(sessions.get(row.session, {}), members.get("facts", {}))
         sessions[row.session] = facts
-        yield Recorded(row.trace, row.session, _question(row, members, facts), row.tier, row.policy_version, row.digest)
+        asked = _question(row, members, subject, facts)
+        yield Recorded(row.trace, row.session, asked, row.tier, row.policy_version, row.digest)
 
 
-def _question(row: Any, members: dict[str, Any], facts: dict[str, Fact]) -> Question:
+def _question(row: Any, members: dict[str, Any], subject: Subject, facts: dict[str, Fact]) -> Question:
     posture = None
     if row.received_at is not None:
-        grade = EvidenceGrade[members.get("grade", EvidenceGrade.DEVICE_SIGNED.name)]
+        grade = EvidenceGrade[members["grade"]] if "grade" in members else EvidenceGrade.DEVICE_SIGNED
         grades = {name: EvidenceGrade[of] for name, of in members.get("grades", {}).items()}
         posture = Posture(facts, row.observed_at, row.received_at, grade, grades)
     since = {check: datetime.fromtimestamp(at, UTC) for check, at in members.get("failing_since", {}).items()}
     answers = {name: tuple(found) for name, found in members.get("answers", {}).items()}
-    return Question(subject_from_json(members["subject"]), posture, row.at, since, answers)
+    return Question(subject, posture, row.at, since, answers)
 
 
 def forget(db: Session, *, older_than: timedelta, now: datetime) -> int:

@@ -23,7 +23,7 @@ the new answer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from gateway.policy import login, standing
@@ -61,7 +61,7 @@ def decide(
     if posture is None:
         judged = judgements(policy, subject, None, now=now, failing_since=before)
     else:
-        judged, soonest = _sieved(policy, about, subject, posture, before, now=now)
+        judged, soonest = _weighed(policy, about, subject, posture, before, now=now)
     ranks = [program.ranks[j.finding.tier] for j in judged if j.finding is not None and j.finding.effective]
     rank = max(ranks, default=0)
     reached = program.reach(about, subject, rank, now, answers)
@@ -106,10 +106,48 @@ def interpreted(
     return decided(policy, subject, judged, now=now, answers=answers)
 
 
-def _sieved(
+def outlook(
+    policy: Policy,
+    subject: Subject,
+    posture: Posture,
+    *,
+    now: datetime,
+    failing_since: Mapping[str, datetime] | None = None,
+    judged: Collection[str] = (),
+    endless: Collection[str] = (),
+) -> tuple[list[Judgement], datetime]:
+    """Judge what no screen affirms, what has failed before and what is to be `judged`, and say until when the rest holds.
+
+    When the `endless` checks would end does not count, nor does the age of the report: it is about a device that reports on.
+    """
+    subject = policy.tagged(subject)
+    about = compiled(policy).of(subject)
+    return _sieved(policy, about, subject, posture, failing_since or {}, now=now, wanted=judged, endless=endless)
+
+
+def _weighed(
     policy: Policy, about: Class, subject: Subject, posture: Posture, before: Mapping[str, datetime], *, now: datetime
 ) -> tuple[list[Judgement], datetime]:
-    """Judge what no screen affirms or what has failed before, and say until when the rest holds by itself."""
+    """Judge what needs judging, the report among it, and say until when the rest holds by itself."""
+    judged, soonest = _sieved(policy, about, subject, posture, before, now=now)
+    end = posture.received_at + MAXIMUM_REPORT_AGE
+    if now < end and posture.received_at <= now:
+        return judged, min(end, soonest)
+    return [_report(policy, posture, now=now), *judged], soonest
+
+
+def _sieved(
+    policy: Policy,
+    about: Class,
+    subject: Subject,
+    posture: Posture,
+    before: Mapping[str, datetime],
+    *,
+    now: datetime,
+    wanted: Collection[str] = (),
+    endless: Collection[str] = (),
+) -> tuple[list[Judgement], datetime]:
+    """Judge what no screen affirms, what is wanted or what has failed before, and say until when the rest holds by itself."""
     facts = posture.facts
     soonest = ALWAYS
     doubtful: list[str] = []
@@ -123,16 +161,13 @@ def _sieved(
         if end is not ALWAYS:
             if end is None:
                 doubtful.append(name)
-            elif end < soonest:
+            elif end < soonest and name not in endless:
                 soonest = end
-    if before:
-        doubtful = sorted({*doubtful, *(name for name in before if name in policy.checks)})
+    if before or wanted:
+        doubtful = sorted({*doubtful, *wanted, *(name for name in before if name in policy.checks)})
     judged = [_judgement(policy, name, subject, posture, before.get(name), now=now) for name in doubtful]
     judged[:0] = [*_copied(policy, subject), *login.judgements(policy, subject, before, now=now)]
-    end = posture.received_at + MAXIMUM_REPORT_AGE
-    if now < end and posture.received_at <= now:
-        return judged, min(end, soonest)
-    return [_report(policy, posture, now=now), *judged], soonest
+    return judged, soonest
 
 
 def judgements(

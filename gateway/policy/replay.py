@@ -16,10 +16,11 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from gateway.policy import record
 from gateway.policy.checks import Check
+from gateway.policy.checks.ask import ALWAYS
 from gateway.policy.checks.reporting import ReportAge
-from gateway.policy.engine import decided, judgements, look
+from gateway.policy.engine import look, outlook
 from gateway.policy.judgement import Judgement
-from gateway.policy.model import REPORT, Decision, Posture
+from gateway.policy.model import Decision, Posture, Subject
 from gateway.policy.policy import Policy
 from gateway.policy.question import Question
 from gateway.policy.record import Recorded
@@ -103,6 +104,7 @@ class Replayer:
         self._policy = policy
         self._rank = {tier: rank for rank, tier in enumerate(policy.tiers)}
         self._by_age = {name for name, check in policy.checks.items() if _looks_at_age(check)}
+        self._mixed = {name for name in self._by_age if policy.checks[name].parts}
         self._device = ""
         self._failing: Mapping[str, datetime] = {}
 
@@ -119,51 +121,54 @@ class Replayer:
     def _replay(self, course: Course, step: Recorded, end: datetime) -> None:
         asked = step.question
         same = self._failing == asked.failing_since
-        judged, decision = self._decide(replace(asked, failing_since=self._failing))
+        decision = (asked if same else replace(asked, failing_since=self._failing)).answered(self._policy)
         self._verify(step, decision if same else None)
-        for begin, until, after in self._through(asked, judged, decision, end):
+        for begin, until, after in self._through(asked, decision, end):
             self._failing = after.failing_since
             self._compare(course, step.tier, after, max(begin, self.result.since), until)
-
-    def _decide(self, asked: Question) -> tuple[Sequence[Judgement], Decision]:
-        who, at = asked.subject, asked.at
-        judged = judgements(self._policy, who, asked.posture, now=at, failing_since=asked.failing_since)
-        return judged, decided(self._policy, who, judged, now=at, answers=asked.answers)
 
     def _verify(self, step: Recorded, decision: Decision | None) -> None:
         if step.policy_version != self._policy.version:
             self.result.verdicts["of another policy"] += 1
             return
-        again = decision or self._decide(step.question)[1]
+        again = decision or step.question.answered(self._policy)
         reproduced = record.digest(again) == step.digest
         self.result.verdicts["reproduced" if reproduced else "different"] += 1
         if not reproduced and len(self.result.differing) < MOST_NAMED:
             self.result.differing.append(step.trace)
 
     def _through(
-        self, asked: Question, judged: Sequence[Judgement], decision: Decision, end: datetime
+        self, asked: Question, decision: Decision, end: datetime
     ) -> Iterator[tuple[datetime, datetime, Decision]]:
         """Give the decisions that follow each other until `end`, by time alone."""
         posture, begin = asked.posture, asked.at
         reporting = posture is not None and end - posture.received_at > self._policy.session.lease
+        before = self._failing
         for _ in range(MOST_STEPS):
-            at = decision.valid_until if posture is None or not reporting else self._next(posture, judged, now=begin)
-            if at is None or at >= end or posture is None:
+            if posture is None:
+                break
+            at = self._next(asked.subject, posture, before, now=begin) if reporting else decision.valid_until
+            if at is None or at >= end:
                 break
             yield begin, at, decision
             posture = replace(posture, observed_at=at, received_at=at) if reporting else posture
-            judged, decision = self._decide(Question(asked.subject, posture, at, decision.failing_since, asked.answers))
-            begin = at
+            before, begin = decision.failing_since, at
+            decision = Question(asked.subject, posture, at, before, asked.answers).answered(self._policy)
         yield begin, end, decision
 
-    def _next(self, posture: Posture, judged: Sequence[Judgement], *, now: datetime) -> datetime | None:
+    def _next(
+        self, subject: Subject, posture: Posture, before: Mapping[str, datetime], *, now: datetime
+    ) -> datetime | None:
         """When something other than the age of the report could change, if reports go on."""
-        instants = [at for judgement in judged for at in self._instants(posture, judgement, now=now)]
-        return min((at for at in instants if at > now), default=None)
+        judged, soonest = outlook(
+            self._policy, subject, posture, now=now, failing_since=before, judged=self._mixed, endless=self._by_age
+        )
+        instants = [at for judgement in judged for at in self._instants(posture, judgement, now=now) if at > now]
+        if soonest is not ALWAYS:
+            instants.append(soonest)
+        return min(instants, default=None)
 
     def _instants(self, posture: Posture, judgement: Judgement, *, now: datetime) -> Iterator[datetime]:
-        if judgement.check == REPORT:
-            return
         if judgement.check not in self._by_age:
             if judgement.changes_at is not None:
                 yield judgement.changes_at

@@ -13,9 +13,11 @@ import pytest
 
 from agent.wire import Fact
 from gateway.packet.permits import PROTOCOLS, Permit, Permits
-from gateway.policy.engine import decide, interpreted
+from gateway.policy.checks.ask import ALWAYS
+from gateway.policy.engine import decide, interpreted, judgements, outlook
+from gateway.policy.judgement import Judgement
 from gateway.policy.load import loads
-from gateway.policy.model import Answers, Decision, EvidenceGrade, Posture, Subject
+from gateway.policy.model import REPORT, Answers, Decision, EvidenceGrade, Posture, Subject
 from gateway.policy.policy import Policy
 from gateway.policy.story import MOST_EVENTS, told
 from tests.property.drawn_policy import DENIABLE, NOW, PROBES, device, document, some, whom
@@ -105,6 +107,36 @@ def test_the_compiled_policy_decides_as_the_interpreted_one_to_the_letter(part: 
                 expected = interpreted(policy, subject, posture, now=now, failing_since=known, answers=answers(about))
                 found = decide(policy, subject, posture, now=now, failing_since=known, answers=answers(about))
                 assert found == expected, shown(drawn, about, now)
+
+
+def test_the_outlook_is_that_of_all_judgements_but_the_report() -> None:
+    chance = random.Random(5 * PARTS)
+    for _ in range(POLICIES // 20):
+        drawn = document(chance)
+        policy = loads(json.dumps(drawn), "drawn.yaml")
+        wanted, endless = (
+            set(chance.sample(names, chance.randint(0, 2) % (len(names) + 1))) for names in [[*policy.checks]] * 2
+        )
+        for _ in range(DEVICES // 5):
+            about = device(chance)
+            subject, posture = who(about)
+            if posture is None:
+                continue
+            now, known = NOW + timedelta(hours=chance.choice([0, 1, 50])), about.failing_since
+            every = {j.check: j for j in judgements(policy, subject, posture, now=now, failing_since=known)}
+            del every[REPORT]
+            looked, soonest = outlook(
+                policy, subject, posture, now=now, failing_since=known, judged=wanted, endless=endless
+            )
+            found = {judgement.check: judgement for judgement in looked}
+            assert all(every[name] == judgement for name, judgement in found.items())
+            assert found.keys() >= wanted | {name for name, judgement in every.items() if judgement.finding is not None}
+            assert _soonest(found, endless, soonest) == _soonest(every, endless), shown(drawn, about, now)
+
+
+def _soonest(judged: dict[str, Judgement], endless: set[str], soonest: datetime = ALWAYS) -> datetime:
+    ends = (one.changes_at for name, one in judged.items() if name not in endless)
+    return min((soonest, *(at for at in ends if at is not None)))
 
 
 @pytest.mark.parametrize("part", range(PARTS))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,15 +18,21 @@ from sqlmodel import select
 from agent.wire import Fact, PostureReport
 from gateway.access import courses, reevaluation, sessions
 from gateway.access.courses import Part
+from gateway.policy import record
+from gateway.policy.engine import judgements
 from gateway.policy.evidence import CONTRADICTIONS, ENDS, SKEW
 from gateway.policy.load import loads
+from gateway.policy.model import REPORT, Posture, Subject
 from gateway.policy.policy import Policy
-from gateway.policy.replay import Replay, replayed
+from gateway.policy.question import Question
+from gateway.policy.record import Recorded
+from gateway.policy.replay import Course, Replay, Replayer, replayed
 from gateway.store import tables
 from gateway.store.engine import open_engine, reading, writing
 from gateway.store.migrate import upgrade
 from tests.property import drawn_policy
 from tests.property.drawn_policy import NOW
+from tests.property.test_policy_differential import answers, who
 from tests.sim.fleet import populate
 
 HEARTBEAT = timedelta(minutes=5)
@@ -164,6 +170,48 @@ def test_a_replay_is_what_living_under_the_other_policy_gives(tmp_path: Path, se
     assert replay.verdicts["of another policy"] == same.verdicts["reproduced"]
     for life in (old, new):
         life.engine.dispose()
+
+
+class _Interpreter(Replayer):
+    """Looks at every judgement to say when time could change something."""
+
+    def _next(
+        self, subject: Subject, posture: Posture, before: Mapping[str, datetime], *, now: datetime
+    ) -> datetime | None:
+        judged = judgements(self._policy, subject, posture, now=now, failing_since=before)
+        others = [judgement for judgement in judged if judgement.check != REPORT]
+        return min((at for one in others for at in self._instants(posture, one, now=now) if at > now), default=None)
+
+
+def _course(policy: Policy, chance: random.Random, number: int) -> Course:
+    at, steps, failing = NOW, [], {}
+    while len(steps) < 3:
+        drawn = drawn_policy.device(chance)
+        subject, posture = who(drawn)
+        if posture is not None:
+            asked = Question(subject, replace(posture, received_at=at), at, failing, answers(drawn))
+            decision = asked.answered(policy)
+            failing = decision.failing_since
+            tier = chance.choice(policy.tiers)
+            steps.append(Recorded(f"t{number}{at}", f"s{number}", asked, tier, policy.version, record.digest(decision)))
+            at += timedelta(seconds=chance.choice([59, 901, 7201, 100_000, 400_000]))
+    return Course(f"s{number}", f"d{number}", "drawn", at, steps)
+
+
+def test_the_compiled_policy_replays_as_the_interpreted_one_and_late_reports_count_for_nothing() -> None:
+    chance, lost, aged = random.Random(8), timedelta(), 0
+    for number in range(150):
+        policy = loads(json.dumps(document := drawn_policy.document(chance)), "drawn.yaml")
+        aged += "report-age" in json.dumps(document)
+        one, other = (kind(policy, since=NOW, until=NOW + timedelta(days=30)) for kind in (Replayer, _Interpreter))
+        for course in [_course(policy, chance, beside) for beside in range(6)]:
+            one.take(course)
+            other.take(course)
+        assert one.result == other.result, f"policy {number}"
+        assert one.result.verdicts["different"] == 0
+        lost += one.result.lost
+    assert lost
+    assert aged > 30
 
 
 def test_a_verdict_that_was_tampered_with_is_named(tmp_path: Path) -> None:
