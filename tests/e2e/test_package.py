@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from agent.__main__ import parser
+from agent.package import debian, documents
 from agent.wire import AGENT_VERSION
-from packages import debian, documents
 
+ROOT = Path(__file__).parents[2]
 LARGEST = 40_000_000
 """Bytes that the agent may take on a disk, with everything that travels with it."""
 
@@ -24,11 +25,11 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def on_a_copy(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
     """Run a script as root on an overlay of this machine: what it writes is in `folder` and nowhere else."""
-    for name in ("upper", "work", "merged"):
+    for name in ("layers", "merged"):
         (folder / name).mkdir(exist_ok=True)
     mounts = f"""set -eu
-mount -t tmpfs none {folder}/work; mkdir {folder}/work/u {folder}/work/w
-mount -t overlay overlay -o lowerdir=/,upperdir={folder}/work/u,workdir={folder}/work/w {folder}/merged
+mount -t tmpfs none {folder}/layers; mkdir {folder}/layers/upper {folder}/layers/working
+mount -t overlay overlay -o lowerdir=/,upperdir={folder}/layers/upper,workdir={folder}/layers/working {folder}/merged
 mount --bind /dev {folder}/merged/dev; mount -t proc proc {folder}/merged/proc
 mkdir -p {folder}/merged/run; mount -t tmpfs none {folder}/merged/run
 exec chroot {folder}/merged /bin/sh -euc {shlex.quote(script)}
@@ -44,7 +45,7 @@ def test_it_installs_runs_and_leaves_nothing_when_purged(package: Path, tmp_path
     done = on_a_copy(
         inside,
         f"""
-        find / -xdev -name '*sallyport*' -not -path '/proc/*' -not -path '/tmp/*' -not -path '/work/*' 2>/dev/null | sort > /run/before
+        find / -xdev -name '*sallyport*' -not -path '/proc/*' -not -path '/tmp/*' -not -path '{ROOT}/*' 2>/dev/null | sort > /run/before
         dpkg --force-depends --install {inside}/agent.deb
         cd /; env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin sallyport-agent --version
         env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin sallyport-agent report --print | grep -c observed_at
@@ -53,7 +54,7 @@ def test_it_installs_runs_and_leaves_nothing_when_purged(package: Path, tmp_path
         dpkg --verify sallyport-agent && echo verified
         mkdir -p /var/lib/sallyport-agent; touch /var/lib/sallyport-agent/device.pem
         dpkg --purge sallyport-agent
-        find / -xdev -name '*sallyport*' -not -path '/proc/*' -not -path '/tmp/*' -not -path '/work/*' 2>/dev/null | sort > /run/after
+        find / -xdev -name '*sallyport*' -not -path '/proc/*' -not -path '/tmp/*' -not -path '{ROOT}/*' 2>/dev/null | sort > /run/after
         diff /run/before /run/after && echo "nothing left"
         """,
     )

@@ -1,6 +1,6 @@
 """The manual page and the completions of `sallyport-agent`, made from the command line's own parser.
 
-`python -m packages.documents FOLDER` writes sallyport-agent.1, .bash, .zsh and .fish there.
+`python -m agent.package.documents FOLDER` writes sallyport-agent.1, .bash, .zsh and .fish there.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The Debian package of the agent, made from this tree and the locked packages that are installed here: no network needed.
 
-`python -m packages.debian FOLDER` writes sallyport-agent_VERSION_ARCHITECTURE.deb there and prints its path. What the
+`python -m agent.package.debian FOLDER` writes sallyport-agent_VERSION_ARCHITECTURE.deb there and prints its path. What the
 agent needs beside Debian's Python travels with it in /usr/lib/sallyport-agent, because Debian's cryptography is older
 than the floor; /usr/bin/sallyport-agent runs nothing else.
 """
@@ -17,10 +17,10 @@ from importlib import metadata
 from pathlib import Path
 
 from agent.__main__ import parser
+from agent.package import documents
 from agent.wire import AGENT_VERSION
-from packages import documents
 
-TREE = Path(__file__).parents[1]
+TREE = Path(__file__).parents[2]
 LIBRARY = "usr/lib/sallyport-agent"
 CONTROL = """Package: sallyport-agent
 Version: {version}
@@ -91,7 +91,7 @@ def architecture() -> str:
 
 def _fill(root: Path) -> None:
     library = root / LIBRARY
-    ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
+    ignored = shutil.ignore_patterns("__pycache__", "*.pyc", "package")
     shutil.copytree(TREE / "agent", library / "agent", ignore=ignored)
     for name in needed({"cryptography"}):
         _vendor(name, library)
@@ -101,7 +101,7 @@ def _fill(root: Path) -> None:
     launcher.chmod(0o755)
     unit = root / "lib/systemd/system/sallyport-agent.service"
     unit.parent.mkdir(parents=True)
-    shutil.copyfile(TREE / "packages/sallyport-agent.service", unit)
+    shutil.copyfile(Path(__file__).with_name("sallyport-agent.service"), unit)
     _documents(root)
 
 
