@@ -16,7 +16,7 @@ from gateway.demo import namespaces
 from gateway.demo.namespaces import Host
 from tests.unit.agent.conftest import Request, Server
 from tests.unit.agent.test_answers import TUNNEL
-from tests.unit.agent.test_client import VERDICT, says, says_json
+from tests.unit.agent.test_client import VERDICT, says, says_json, with_tokens
 from tests.unit.agent.test_run import Running, eventually
 
 INTERFACE = f"sp{os.getpid()}s"
@@ -50,7 +50,7 @@ def test_sessions_that_end_at_once_are_begun_less_and_less_often_and_leave_nothi
 
     with host.entered():
         server = Server()
-    server.answer = answer
+    server.answer = with_tokens(answer)
     running = Running(server, DeviceKey(ec.generate_private_key(ec.SECP256R1())), tmp_path / "state", INTERFACE)
     running.start(host.entered())
     eventually(lambda: len(times) >= 4)

@@ -78,7 +78,8 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Stage, Play, Simul
             assert play.work().ok
             transmitter = listening.transmitter
             # the stream is looked for every 15 s; it was not there when the gateway started
-            wait_for(lambda: 1.0 if transmitter.stream else None, within=30.0, what="the stream of security events")
+            # it is asked for its verification when the gateway has written it down
+            wait_for(lambda: 1.0 if transmitter.states else None, within=30.0, what="the stream of security events")
             yield built, play, transmitter
         finally:
             play.close()

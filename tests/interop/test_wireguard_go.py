@@ -135,7 +135,7 @@ def test_keys_are_renewed_under_traffic_without_a_lost_packet(conversations: lis
         until(lambda each=each: each.initiator.latest_handshake > each.first_handshake, "a second handshake")  # type: ignore[misc]
         renewed = each.initiator.latest_handshake - each.first_handshake
         assert renewed >= REKEY_AFTER - 1, f"{each.initiator.program} began the second handshake after {renewed} s"
-        assert abs(each.initiator.latest_handshake - each.responder.latest_handshake) <= 1
+        assert abs(each.initiator.latest_handshake - each.responder.latest_handshake) <= 2
         summary = each.end()
         assert " 0% packet loss" in summary, summary
         assert int(summary.split(" packets transmitted")[0].split("\n")[-1]) > 300
